@@ -1,0 +1,131 @@
+//! The kernel program's side of the ledger, one per CPU and generation.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Totals of one CPU in one generation, 192 octets. The agent reads and zeroes them while the
+/// generation is frozen, so they are deltas since the last flip.
+///
+/// `seen_packets = sum(refused) + sum(lost_packets) + packets of the flow entries`, and for octets
+/// `seen_octets = sum(lost_octets) + octets of the flow entries`. The two sides are counted at
+/// different places of the program on purpose: their equality is the check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct KernelStats {
+    /// Packets that entered the program.
+    pub seen_packets: u64,
+    /// Octets of their IP packets, by the headers' statement; packets refused have none.
+    pub seen_octets: u64,
+    /// Entries made in the flow map.
+    pub inserted: u64,
+    /// Frame octets of the packets that are not IP.
+    pub not_ip_frame_octets: u64,
+    /// Metered packets of which something is worth saying, by [`Note`]: not part of the sum.
+    pub noted: [u64; Note::COUNT],
+    /// Packets that are not flow packets, by [`Refusal`].
+    pub refused: [u64; Refusal::COUNT],
+    /// Flow packets that found no place, by [`Loss`].
+    pub lost_packets: [u64; Loss::COUNT],
+    /// Their IP octets.
+    pub lost_octets: [u64; Loss::COUNT],
+    /// Zero.
+    pub reserved: [u64; 6],
+}
+
+impl KernelStats {
+    /// Adds another CPU's totals.
+    pub fn add(&mut self, other: &Self) {
+        let mine: &mut [u64; 24] = bytemuck::cast_mut(self);
+        let theirs: &[u64; 24] = bytemuck::cast_ref(other);
+        for (mine, theirs) in mine.iter_mut().zip(theirs) {
+            *mine += theirs;
+        }
+    }
+
+    /// Packets that are not IP: no flow packets, and nothing wrong with them that the meter could know.
+    pub fn not_ip_packets(&self) -> u64 {
+        self.counts(Refusal::is_not_ip)
+    }
+
+    /// Packets whose IP header is missing, short or wrong.
+    pub fn bad_ip_packets(&self) -> u64 {
+        self.counts(|refusal| !refusal.is_not_ip())
+    }
+
+    fn counts(&self, of: impl Fn(Refusal) -> bool) -> u64 {
+        Refusal::ALL
+            .iter()
+            .filter(|refusal| of(**refusal))
+            .map(|refusal| self.refused[*refusal as usize])
+            .sum()
+    }
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of their slots.
+            pub const ALL: [Self; [$(Self::$variant),*].len()] = [$(Self::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name operators see, in the ledger and in README.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet is not a flow packet.
+    Refusal {
+        /// Another network protocol: ARP, LLDP, PPP control, a label stack over something else.
+        NotIp = "not_ip",
+        /// The frame ends before its network protocol is known.
+        LinkTruncated = "link_truncated",
+        /// More VLAN tags or MPLS labels than are read (4 and 10).
+        LinkTooDeep = "link_too_deep",
+        /// The frame ends inside the IP header.
+        IpTruncated = "ip_truncated",
+        /// The link layer announces one IP version, the header has another.
+        IpVersion = "ip_version",
+        /// An IPv4 header length below 5 words.
+        IpHeaderLength = "ip_header_length",
+    }
+}
+
+impl Refusal {
+    /// Whether the packet counts as "not IP" in the ledger, else as "bad IP".
+    pub const fn is_not_ip(self) -> bool {
+        matches!(self, Self::NotIp | Self::LinkTruncated | Self::LinkTooDeep)
+    }
+}
+
+reasons! {
+    /// Why a flow packet is in no record.
+    Loss {
+        /// The flow map of its CPU was full.
+        MapFull = "map_full",
+        /// Its CPU came online after the maps were made.
+        CpuWithoutMap = "cpu_without_map",
+    }
+}
+
+reasons! {
+    /// What is worth saying of a metered packet.
+    Note {
+        /// The IP header states more octets than the frame has; the statement is what is counted.
+        ShortFrame = "short_frame",
+        /// The frame or the IP length ends before the ports: ports 0.
+        TransportCut = "transport_cut",
+        /// A fragment other than the first: ports 0.
+        LaterFragment = "later_fragment",
+        /// More IPv6 extension headers than are read (8), or one that is cut short.
+        Ipv6HeadersUnread = "ipv6_headers_unread",
+    }
+}

@@ -1,0 +1,29 @@
+//! Words that the kernel program and the agent share.
+//!
+//! In: nothing. Out: the layouts of everything that crosses a BPF map. This crate refuses to know how
+//! a packet is read, how a map is drained or how a flow ends.
+//!
+//! All types are `Pod`: no padding, no `bool`, no `enum`; sizes are asserted below, since both sides
+//! are compiled apart from each other.
+#![no_std]
+
+mod address;
+mod flow_counters;
+mod flow_key;
+mod kernel_stats;
+pub mod names;
+mod settings;
+
+pub use address::{Address, NetworkU16};
+pub use flow_counters::FlowCounters;
+pub use flow_key::{FlowKey, IpVersion, Ports};
+pub use kernel_stats::{KernelStats, Loss, Note, Refusal};
+pub use settings::{ClockReading, Settings};
+
+const _: () = {
+    assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
+    assert!(size_of::<FlowCounters>() == 40 && align_of::<FlowCounters>() == 8);
+    assert!(size_of::<KernelStats>() == 192 && align_of::<KernelStats>() == 8);
+    assert!(size_of::<ClockReading>() == 16);
+    assert!(size_of::<Settings>() == 16);
+};

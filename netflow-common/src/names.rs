@@ -1,0 +1,24 @@
+//! Names of programs, maps and globals in the object, as the loader looks them up.
+
+/// XDP entry point for multi-buffer frames (kernel 5.18 and newer).
+pub const PROGRAM_XDP_FRAGS: &str = "netflow_xdp_frags";
+/// XDP entry point for older kernels, and for drivers that refuse `frags`.
+pub const PROGRAM_XDP: &str = "netflow_xdp";
+/// Reads both clocks into [`MAP_CLOCK`] when test-run.
+pub const PROGRAM_CLOCK: &str = "netflow_clock";
+
+/// `ARRAY_OF_MAPS`: the flow maps, index `generation * cpus + cpu`.
+pub const MAP_FLOWS: &str = "FLOWS";
+/// `PERCPU_ARRAY` of [`crate::KernelStats`], one entry per generation.
+pub const MAP_STATS: &str = "STATS";
+/// `ARRAY` of one `u32`: the generation that packets go to, 0 or 1.
+pub const MAP_GENERATION: &str = "GENERATION";
+/// `ARRAY` of one [`crate::ClockReading`].
+pub const MAP_CLOCK: &str = "CLOCK";
+/// Ring buffer: the CPU number (`u32`) whose map passed the watermark.
+pub const MAP_WATERMARK: &str = "WATERMARK";
+
+/// The read-only global of type [`crate::Settings`].
+pub const GLOBAL_SETTINGS: &str = "SETTINGS";
+/// Generations of every map.
+pub const GENERATIONS: u32 = 2;

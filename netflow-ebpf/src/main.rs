@@ -1,0 +1,2 @@
+//! Entry points of the kernel program.
+fn main() {}

@@ -1,0 +1,3 @@
+//! `netflow`: the one binary.
+
+fn main() {}
