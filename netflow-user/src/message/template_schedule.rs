@@ -1,0 +1,229 @@
+//! When a Transport Session over UDP sends its templates.
+//!
+//! In: the time, whether records wait, and what the last message held. Out: which template the next
+//! message holds. This module refuses to know octets.
+//!
+//! Datagrams get lost and collectors restart, so templates go out in rounds, again and again: at the
+//! start, with the first data if the start had none (UDP-TMPL-5), at thirds of the first period
+//! (V9-TMPL-8), then every period and every so many messages, whichever is first (UDP-TMPL-1,
+//! UDP-TMPL-3). A round that does not fit one message takes several (UDP-MTU-4).
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::time::MonotonicNanos;
+
+/// Templates of a round: IPv4 and IPv6.
+const TEMPLATES: usize = 2;
+/// Into how many steps the first period is divided, each ending in a round of its own.
+const ACCELERATED_ROUNDS: u8 = 3;
+
+/// A value: a message that was built but not sent leaves no trace, since it advanced a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TemplateSchedule {
+    period: Duration,
+    messages: NonZeroU32,
+    /// Templates of the current round that were sent; all of them between rounds.
+    sent: usize,
+    /// Templates that were sent in this session: the first ones of the order of sending.
+    known: usize,
+    /// A round is due at once, and then accelerated ones.
+    announced: bool,
+    /// Rounds still to come at a third of the period.
+    accelerated: u8,
+    /// The next round by time.
+    due: MonotonicNanos,
+    /// Messages with data from the last message with templates on, that one included.
+    data_messages: u32,
+    /// No data was sent since the announcement.
+    before_first_data: bool,
+    /// The last message had no room for data beside the templates.
+    data_owed: bool,
+}
+
+impl TemplateSchedule {
+    pub fn new(period: Duration, messages: NonZeroU32) -> Self {
+        Self {
+            period,
+            messages,
+            sent: TEMPLATES,
+            known: 0,
+            announced: true,
+            accelerated: 0,
+            due: MonotonicNanos(0),
+            data_messages: 0,
+            before_first_data: true,
+            data_owed: false,
+        }
+    }
+
+    /// Starts over as at the start of the session.
+    pub fn announce(&mut self) {
+        self.announced = true;
+        self.before_first_data = true;
+    }
+
+    /// A message is begun: begins a round if one is due.
+    pub fn begin_message(&mut self, now: MonotonicNanos, records_wait: bool) {
+        if self.sent < TEMPLATES {
+            return;
+        }
+        // However short the period and however small the message, a round that kept data waiting is
+        // followed by data, not by another round (UDP-TMPL-4).
+        if records_wait && self.data_owed {
+            return;
+        }
+        let due_by_messages =
+            records_wait && (self.before_first_data || self.data_messages >= self.messages.get());
+        if self.announced {
+            self.announced = false;
+            self.accelerated = ACCELERATED_ROUNDS;
+            self.due = now.plus(self.period / ACCELERATED_ROUNDS.into());
+        } else if now >= self.due {
+            self.accelerated = self.accelerated.saturating_sub(1);
+            let accelerated = self.accelerated > 0;
+            self.due =
+                now.plus(if accelerated { self.period / ACCELERATED_ROUNDS.into() } else { self.period });
+        } else if due_by_messages {
+            // The accelerated rounds keep their places, since many messages may leave in one moment.
+            if self.accelerated == 0 {
+                self.due = now.plus(self.period);
+            }
+        } else {
+            return;
+        }
+        self.sent = 0;
+    }
+
+    /// The place of the template that goes into this message next, if any.
+    pub fn next_template(&self) -> Option<usize> {
+        (self.sent < TEMPLATES).then_some(self.sent)
+    }
+
+    /// That template is in the message.
+    pub fn template_written(&mut self) {
+        self.sent += 1;
+        self.known = self.known.max(self.sent);
+    }
+
+    /// Whether a Data Record may follow: its template was sent before, or stands earlier in this
+    /// message (V9-TMPL-2, TMPL-ORD-2).
+    pub fn is_known(&self, template: usize) -> bool {
+        template < self.known
+    }
+
+    /// The message is complete.
+    pub fn end_message(&mut self, templates: usize, records: usize, records_wait: bool) {
+        if templates > 0 {
+            self.data_messages = 0;
+        }
+        if records > 0 {
+            self.data_messages = self.data_messages.saturating_add(1);
+            self.before_first_data = false;
+        }
+        self.data_owed = records_wait && records == 0;
+    }
+
+    /// When a message is due even if no record waits.
+    pub fn deadline(&self) -> MonotonicNanos {
+        if self.announced || self.sent < TEMPLATES { MonotonicNanos(0) } else { self.due }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    fn schedule(messages: u32) -> TemplateSchedule {
+        TemplateSchedule::new(PERIOD, NonZeroU32::new(messages).expect("tests pass more than 0"))
+    }
+
+    /// One message with room for `room` templates, and for data beside them if `data_fits`.
+    fn message(
+        schedule: &mut TemplateSchedule,
+        seconds: u64,
+        wait: bool,
+        room: usize,
+        data_fits: bool,
+    ) -> usize {
+        schedule.begin_message(MonotonicNanos(seconds * 1_000_000_000), wait);
+        let mut templates = 0;
+        while schedule.next_template().is_some() && templates < room {
+            schedule.template_written();
+            templates += 1;
+        }
+        let data = wait && (templates == 0 || data_fits) && schedule.is_known(1);
+        schedule.end_message(templates, data.into(), wait);
+        templates
+    }
+
+    /// The seconds at which an idle session sends templates.
+    fn idle_rounds(schedule: &mut TemplateSchedule, seconds: impl Iterator<Item = u64>) -> Vec<u64> {
+        seconds.filter(|&second| message(schedule, second, false, 2, true) > 0).collect()
+    }
+
+    #[test]
+    fn the_first_period_has_three_rounds_and_later_ones_one_each() {
+        // UDP-TMPL-1, V9-TMPL-4, V9-TMPL-8
+        assert_eq!(idle_rounds(&mut schedule(20), 0..200), [0, 20, 40, 60, 120, 180]);
+    }
+
+    #[test]
+    fn an_announcement_accelerates_again() {
+        // V9-TMPL-9
+        let mut schedule = schedule(20);
+        assert_eq!(idle_rounds(&mut schedule, 0..130).len(), 5);
+        schedule.announce();
+        assert_eq!(schedule.deadline(), MonotonicNanos(0));
+        assert_eq!(idle_rounds(&mut schedule, 130..300), [130, 150, 170, 190, 250]);
+    }
+
+    #[test]
+    fn an_announcement_in_the_middle_of_a_round_lets_it_end() {
+        let mut schedule = schedule(20);
+        for _ in 0..2 {
+            schedule.announce();
+            assert_eq!(message(&mut schedule, 0, false, 1, false), 1);
+        }
+        assert!(schedule.is_known(1));
+    }
+
+    #[test]
+    fn templates_go_out_again_after_every_so_many_data_messages() {
+        // UDP-TMPL-3, V9-TMPL-3
+        let mut schedule = schedule(5);
+        let with_templates: Vec<u64> =
+            (0..12).filter(|_| message(&mut schedule, 1, true, 2, true) > 0).collect();
+        assert_eq!(with_templates, [0, 5, 10]);
+    }
+
+    #[test]
+    fn a_start_without_data_is_repeated_with_the_first_data() {
+        // UDP-TMPL-5
+        let mut schedule = schedule(20);
+        assert_eq!(message(&mut schedule, 0, false, 2, true), 2);
+        assert_eq!(message(&mut schedule, 1, true, 2, true), 2);
+        assert_eq!(message(&mut schedule, 1, true, 2, true), 0);
+    }
+
+    #[test]
+    fn data_flow_even_if_templates_are_always_due_and_fill_the_message() {
+        // UDP-TMPL-4
+        let mut schedule = schedule(1);
+        let mut sent = Vec::new();
+        for second in 0..9 {
+            schedule.announce();
+            sent.push(message(&mut schedule, second * 1000, true, 1, false));
+        }
+        assert_eq!(sent, [1, 1, 0, 1, 1, 0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn the_deadline_is_the_next_round() {
+        let mut schedule = schedule(20);
+        assert_eq!(schedule.deadline(), MonotonicNanos(0));
+        message(&mut schedule, 7, false, 2, true);
+        assert_eq!(schedule.deadline(), MonotonicNanos(27_000_000_000));
+    }
+}

@@ -1,0 +1,131 @@
+//! Golden files: a line per field, `octets # name value`.
+
+use std::{
+    fmt::Write,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use netflow_user::message::{
+    DataType, Protocol,
+    template::{Template, templates},
+};
+
+/// The octets of a golden file, without its comments.
+pub fn octets(text: &str) -> Vec<u8> {
+    let digits: String = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).collect();
+    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// The text of a golden file.
+pub fn render(protocol: Protocol, remark: &str, octets: &[u8]) -> String {
+    let mut text = String::new();
+    for line in remark.lines() {
+        writeln!(text, "# {line}").unwrap();
+    }
+    Renderer { text, rest: octets }.message(protocol)
+}
+
+const HEADER_IPFIX: [(usize, &str); 5] =
+    [(2, "Version"), (2, "Length"), (4, "Export Time"), (4, "Sequence Number"), (4, "Observation Domain ID")];
+const HEADER_V9: [(usize, &str); 6] = [
+    (2, "Version"),
+    (2, "Count"),
+    (4, "sysUpTime"),
+    (4, "UNIX Secs"),
+    (4, "Sequence Number"),
+    (4, "Source ID"),
+];
+
+struct Renderer<'a> {
+    text: String,
+    rest: &'a [u8],
+}
+
+impl<'a> Renderer<'a> {
+    fn message(mut self, protocol: Protocol) -> String {
+        self.heading("Message Header");
+        let header: &[(usize, &str)] = match protocol {
+            Protocol::Ipfix => &HEADER_IPFIX,
+            Protocol::NetflowV9 => &HEADER_V9,
+        };
+        for (length, name) in header {
+            self.number(*length, name);
+        }
+        while !self.rest.is_empty() {
+            self.set(protocol);
+        }
+        self.text
+    }
+
+    fn set(&mut self, protocol: Protocol) {
+        self.heading("Set");
+        let after = self.rest;
+        let id = self.number(2, "Set ID");
+        let length = usize::try_from(self.number(2, "Length")).unwrap();
+        let after = &after[length..];
+        match templates(protocol).iter().find(|template| u64::from(template.id) == id) {
+            Some(template) => {
+                while self.rest.len() - after.len() >= template.data_record_len {
+                    self.data_record(template);
+                }
+            }
+            None => {
+                while self.rest.len() > after.len() {
+                    self.template_record(protocol);
+                }
+            }
+        }
+        let padding = self.rest.len() - after.len();
+        if padding > 0 {
+            self.field(padding, "padding");
+        }
+    }
+
+    fn template_record(&mut self, protocol: Protocol) {
+        self.heading("Template Record");
+        let id = self.number(2, "Template ID");
+        let template = templates(protocol).iter().find(|template| u64::from(template.id) == id).unwrap();
+        self.number(2, "Field Count");
+        for field in template.fields {
+            self.field(4, &format!("{} {}, {} octets", field.id(), field.name(), field.length));
+        }
+    }
+
+    fn data_record(&mut self, template: &Template) {
+        self.heading("Data Record");
+        for field in template.fields {
+            let length = usize::from(field.length);
+            let octets = &self.rest[..length];
+            match field.element.data_type() {
+                DataType::Ipv4Address => {
+                    let address = Ipv4Addr::from(<[u8; 4]>::try_from(octets).unwrap());
+                    self.field(length, &format!("{} {address}", field.name()));
+                }
+                DataType::Ipv6Address => {
+                    let address = Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap());
+                    self.field(length, &format!("{} {address}", field.name()));
+                }
+                _ => {
+                    self.number(length, field.name());
+                }
+            }
+        }
+    }
+
+    fn heading(&mut self, name: &str) {
+        writeln!(self.text, "\n# {name}").unwrap();
+    }
+
+    fn number(&mut self, length: usize, name: &str) -> u64 {
+        let value = self.rest[..length].iter().fold(0, |value, &octet| value << 8 | u64::from(octet));
+        self.field(length, &format!("{name} {value}"));
+        value
+    }
+
+    fn field(&mut self, length: usize, comment: &str) {
+        let (octets, rest) = self.rest.split_at(length);
+        let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        writeln!(self.text, "{hex:<16} # {comment}").unwrap();
+        self.rest = rest;
+    }
+}
