@@ -35,6 +35,12 @@ impl Address {
         }
     }
 
+    /// The address of an IPv6 header, read as two words (each as it stands in memory).
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        Self { words }
+    }
+
     /// The 16 octets in network order.
     pub fn octets(&self) -> [u8; 16] {
         bytemuck::cast(self.words)

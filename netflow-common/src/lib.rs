@@ -18,7 +18,7 @@ pub use address::{Address, NetworkU16};
 pub use flow_counters::FlowCounters;
 pub use flow_key::{FlowKey, IpVersion, Ports};
 pub use kernel_stats::{KernelStats, Loss, Note, Refusal};
-pub use settings::{ClockReading, Settings};
+pub use settings::{ClockReading, Scratch, Settings};
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);

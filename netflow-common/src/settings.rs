@@ -17,10 +17,8 @@ pub struct Settings {
     pub tap: u8,
     /// 1: frames begin with the IP header; 0: with an Ethernet header.
     pub raw_ip: u8,
-    /// 1: tell the log why a packet is not a flow packet.
-    pub explain: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 5],
 }
 
 /// Both clocks of the kernel at one instant, written by the clock program.
@@ -31,4 +29,15 @@ pub struct ClockReading {
     pub monotonic_nanos: u64,
     /// `bpf_jiffies64`.
     pub jiffies: u64,
+}
+
+/// Working memory of the kernel's readers, per CPU.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scratch {
+    /// An offset on its way past the verifier.
+    pub offset: u64,
+    /// The first 512 octets of a frame that lies in several buffers. The rest is never used: it is
+    /// what the verifier believes to be reachable.
+    pub octets: [[u8; 256]; 5],
 }

@@ -1,2 +1,104 @@
-//! Entry points of the kernel program.
+//! Entry points of the kernel program. It decides nothing: `packet` reads, `map` counts, and every
+//! packet is passed on unchanged (tap mode apart, which drops it after counting).
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod map;
+#[cfg(target_arch = "bpf")]
+mod reader;
+
+#[cfg(target_arch = "bpf")]
+mod entry {
+    #![allow(unsafe_code, reason = "entry points and the licence need fixed symbol names")]
+
+    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+    use aya_log_ebpf::debug;
+    use netflow_common::Refusal;
+    use netflow_ebpf::packet::{self, LinkType, Packet};
+
+    use crate::{
+        map::{self, Books, setting},
+        reader::{CopiedFrame, LinearFrame, linear_length, whole_length},
+    };
+
+    /// Kernel 5.18 and newer: frames of several buffers (jumbo, GRO in hardware).
+    #[xdp(frags)]
+    pub fn netflow_xdp_frags(context: XdpContext) -> u32 {
+        meter::<true>(&context)
+    }
+
+    /// Older kernels, and drivers that refuse `frags`.
+    #[xdp]
+    pub fn netflow_xdp(context: XdpContext) -> u32 {
+        meter::<false>(&context)
+    }
+
+    /// Test-run by the agent: the kernel's clocks, read at one instant.
+    #[xdp]
+    pub fn netflow_clock(_context: XdpContext) -> u32 {
+        map::read_clocks();
+        xdp_action::XDP_PASS
+    }
+
+    /// Every way through it ends in exactly one flow entry or one slot of the totals. `None` is for
+    /// the verifier only: no map lookup here can fail.
+    #[inline(always)]
+    fn meter<const FRAGMENTS: bool>(context: &XdpContext) -> u32 {
+        let _ = count::<FRAGMENTS>(context);
+        if setting!(tap) != 0 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+    }
+
+    #[inline(always)]
+    fn count<const FRAGMENTS: bool>(context: &XdpContext) -> Option<()> {
+        let scratch = map::scratch()?;
+        let books = Books::open()?;
+        let link = if setting!(raw_ip) != 0 { LinkType::RawIp } else { LinkType::Ethernet };
+        let mut parsed = packet::parse(&LinearFrame { context, scratch }, link);
+        let mut length = linear_length(context);
+        if doubtful(&parsed, length) && FRAGMENTS {
+            // Perhaps only the linear part ends here: ask, and read again across the buffers.
+            let whole = whole_length(context);
+            if whole > length {
+                length = whole;
+                if parsed.is_err() || parsed.is_ok_and(|packet| !packet.notes.is_empty()) {
+                    parsed = packet::parse(&CopiedFrame::copy(context, scratch, whole)?, link);
+                }
+            }
+        }
+        match parsed {
+            Ok(mut packet) => {
+                packet.key.interface = context.ingress_ifindex() as u32;
+                books.account(&packet, length);
+            }
+            Err(refusal) => {
+                books.refuse(refusal, length);
+                // Off unless the agent raises AYA_LOG_LEVEL at load: then not an instruction is left of it.
+                debug!(context, "not a flow packet: refusal {}", refusal as u8);
+            }
+        }
+        Some(())
+    }
+
+    /// Whether a result could be another one if the frame went on.
+    #[inline(always)]
+    fn doubtful(parsed: &Result<Packet, Refusal>, length: usize) -> bool {
+        match parsed {
+            Ok(packet) => !packet.notes.is_empty() || packet.end() > length,
+            Err(_) => true,
+        }
+    }
+
+    #[panic_handler]
+    fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+        // A reachable panic becomes an endless loop, which the verifier refuses to load.
+        loop {}
+    }
+
+    /// The kernel asks for a licence compatible with its own before it lends some helpers.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -2,8 +2,12 @@
 //! packet -> map -> drain -> flow cache -> record -> message -> transport.
 
 pub mod capture;
+pub mod clock;
 pub mod collect;
+pub mod drain;
 pub mod flow_cache;
+pub mod interface;
+pub mod kernel;
 pub mod ledger;
 pub mod message;
 pub mod record;

@@ -1,0 +1,191 @@
+//! MAP: the maps, and how one packet is entered into them.
+//!
+//! In: a parsed packet or a refusal. Out: exactly one more packet in a flow entry or in a slot of
+//! `kernel_stats`. This module refuses to know what a packet means.
+//!
+//! Every CPU writes to maps of its own, in softirq context, so plain additions are exact. The
+//! generation is read once per packet: entry and totals of a packet stand in the same generation.
+//!
+//! Unsafe: map values are reached through the raw pointers that the helpers return.
+#![allow(unsafe_code, reason = "map values are only reachable through raw pointers")]
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
+    macros::btf_map,
+};
+use netflow_common::{
+    ClockReading, FlowCounters, FlowKey, KernelStats, Loss, Note, Refusal, Scratch, Settings,
+    names::GENERATIONS,
+};
+use netflow_ebpf::packet::{Notes, Packet};
+
+/// Sizes below marked 1 are set by the agent at load.
+const SET_AT_LOAD: usize = 1;
+
+type FlowMap = HashMap<FlowKey, FlowCounters, SET_AT_LOAD>;
+
+/// The flow maps: index `generation * cpus + cpu`, one writer each. (A flow table of one cache line
+/// per flow is to stand in front of them; what it cannot take comes here.)
+#[btf_map]
+static FLOWS: ArrayOfMaps<FlowMap, SET_AT_LOAD> = ArrayOfMaps::new();
+
+/// Totals per CPU and generation.
+#[btf_map]
+static STATS: PerCpuArray<KernelStats, { GENERATIONS as usize }> = PerCpuArray::new();
+
+/// The generation that packets go to.
+#[btf_map]
+static GENERATION: Array<u32, 1> = Array::new();
+
+/// Both clocks, for the agent.
+#[btf_map]
+static CLOCK: Array<ClockReading, 1> = Array::new();
+
+/// CPUs whose map passed the watermark. One page: an event that finds it full is not needed.
+#[btf_map]
+static WATERMARK: RingBuf<u32, 4096> = RingBuf::new();
+
+/// Working memory of the readers. (Nothing of it outlives a packet.)
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// Read-only, overridden by the agent before the load.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings =
+    Settings { cpus: 1, watermark: u32::MAX, precise_clock: 0, tap: 0, raw_ip: 0, reserved: [0; 5] };
+
+macro_rules! setting {
+    ($field:ident) => {
+        // SAFETY: a read of an initialised static; volatile, since the loader writes other values
+        // into the object than the compiler sees.
+        unsafe { core::ptr::read_volatile(&raw const crate::map::SETTINGS.$field) }
+    };
+}
+pub(crate) use setting;
+
+/// The books of one CPU in the generation that this packet belongs to.
+pub(crate) struct Books {
+    generation: u32,
+    stats: *mut KernelStats,
+}
+
+impl Books {
+    /// Opens the books for one packet and counts it as seen.
+    #[inline(always)]
+    pub(crate) fn open() -> Option<Self> {
+        // The agent writes this word at a flip; one read decides for the whole packet.
+        // SAFETY: the pointer is that of the array's only value, checked for null by get_ptr.
+        let generation = unsafe { core::ptr::read_volatile(GENERATION.get_ptr(0)?) };
+        let stats = STATS.get_ptr_mut(generation)?;
+        let books = Self { generation, stats };
+        books.stats().seen_packets += 1;
+        Some(books)
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "one writer: this CPU, in softirq context, for one packet")]
+    #[inline(always)]
+    fn stats(&self) -> &mut KernelStats {
+        // SAFETY: this CPU's value in a preallocated array; it stays while the program runs.
+        unsafe { &mut *self.stats }
+    }
+
+    /// Counts a packet that is not a flow packet.
+    #[inline(always)]
+    pub(crate) fn refuse(&self, refusal: Refusal, frame_octets: usize) {
+        let stats = self.stats();
+        if refusal.is_not_ip() {
+            stats.not_ip_frame_octets += frame_octets as u64;
+        }
+        if let Some(slot) = stats.refused.get_mut(refusal as usize) {
+            *slot += 1;
+        }
+    }
+
+    /// Enters a flow packet into its flow, or counts it as lost.
+    #[inline(always)]
+    pub(crate) fn account(&self, packet: &Packet, frame_octets: usize) {
+        let stats = self.stats();
+        stats.seen_octets += u64::from(packet.octets);
+        let notes = packet.notes.and(Notes::when(packet.end() > frame_octets, Note::ShortFrame));
+        if !notes.is_empty() {
+            // By iterator: an index would leave a bounds check, and with it a call to the panic handler.
+            for (slot, note) in stats.noted.iter_mut().zip(Note::ALL) {
+                *slot += u64::from(notes.has(note));
+            }
+        }
+        let precise = setting!(precise_clock) != 0;
+        // SAFETY: helpers without arguments.
+        let now = unsafe { if precise { bpf_ktime_get_ns() } else { bpf_jiffies64() } };
+        // SAFETY: as above.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let cpus = setting!(cpus);
+        // A CPU beyond the maps must not reach into the other generation.
+        let flows = if (cpu as u32) < cpus { FLOWS.get(self.generation * cpus + cpu as u32) } else { None };
+        let Some(flows) = flows else { return self.lose(Loss::CpuWithoutMap, packet) };
+        if let Some(counters) = flows.get_ptr_mut(&packet.key) {
+            // SAFETY: an entry of this CPU's own map: no other writer, and nobody deletes from the
+            // generation that packets go to.
+            let counters = unsafe { &mut *counters };
+            counters.packets += 1;
+            counters.octets += u64::from(packet.octets);
+            counters.last = now;
+            counters.tcp_control_bits |= packet.tcp_control_bits;
+            if packet.ttl < counters.minimum_ttl {
+                counters.minimum_ttl = packet.ttl;
+            }
+            if packet.ttl > counters.maximum_ttl {
+                counters.maximum_ttl = packet.ttl;
+            }
+            return;
+        }
+        let counters = FlowCounters {
+            packets: 1,
+            octets: u64::from(packet.octets),
+            first: now,
+            last: now,
+            flow_label: packet.flow_label,
+            tcp_control_bits: packet.tcp_control_bits,
+            minimum_ttl: packet.ttl,
+            maximum_ttl: packet.ttl,
+        };
+        if flows.insert(&packet.key, &counters, u64::from(BPF_NOEXIST)).is_err() {
+            return self.lose(Loss::MapFull, packet);
+        }
+        stats.inserted += 1;
+        if stats.inserted == u64::from(setting!(watermark)) {
+            // Full or not, one event is enough to wake the agent.
+            let _ = WATERMARK.output(&(cpu as u32), 0);
+        }
+    }
+
+    #[inline(always)]
+    fn lose(&self, loss: Loss, packet: &Packet) {
+        let stats = self.stats();
+        let (packets, octets) =
+            (stats.lost_packets.get_mut(loss as usize), stats.lost_octets.get_mut(loss as usize));
+        if let (Some(packets), Some(octets)) = (packets, octets) {
+            *packets += 1;
+            *octets += u64::from(packet.octets);
+        }
+    }
+}
+
+/// This CPU's working memory.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(0)
+}
+
+/// Leaves both clocks where the agent finds them.
+#[inline(always)]
+pub(crate) fn read_clocks() {
+    if let Some(reading) = CLOCK.get_ptr_mut(0) {
+        // SAFETY: the array's only value, checked for null; the agent test-runs this program alone.
+        unsafe {
+            (*reading).monotonic_nanos = bpf_ktime_get_ns();
+            (*reading).jiffies = bpf_jiffies64();
+        }
+    }
+}

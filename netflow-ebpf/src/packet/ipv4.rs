@@ -1,0 +1,70 @@
+//! The IPv4 header (RFC 791).
+
+use bytemuck::AnyBitPattern;
+use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Refusal};
+
+use super::{Frame, Packet, transport};
+
+/// The fixed part, 20 octets, fields in wire order.
+#[derive(Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+struct Header {
+    version_and_length: u8,
+    class_of_service: u8,
+    total_length: NetworkU16,
+    identification: NetworkU16,
+    flags_and_offset: NetworkU16,
+    ttl: u8,
+    protocol: u8,
+    checksum: NetworkU16,
+    source: u32,
+    destination: u32,
+}
+
+#[inline(always)]
+pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -> Result<Packet, Refusal> {
+    let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
+    if header.version_and_length >> 4 != IpVersion::V4 {
+        return Err(Refusal::IpVersion);
+    }
+    let header_length = usize::from(header.version_and_length & 0x0f) * 4;
+    if header_length < size_of::<Header>() {
+        return Err(Refusal::IpHeaderLength);
+    }
+    if header_length > size_of::<Header>() {
+        // The options must be there to the last octet, though nobody reads them.
+        let _last: NetworkU16 = frame.read(offset + header_length - 2).ok_or(Refusal::IpTruncated)?;
+    }
+    let octets = usize::from(header.total_length.value());
+    let later_fragment = header.flags_and_offset.value() & 0x1fff != 0;
+    let transport = transport::read(
+        frame,
+        offset + header_length,
+        // A total length below the header's own leaves nothing for a transport header.
+        octets.saturating_sub(header_length),
+        header.protocol,
+        later_fragment,
+    );
+    Ok(Packet {
+        key: FlowKey {
+            source_address: Address::from_ipv4(header.source.to_ne_bytes()),
+            destination_address: Address::from_ipv4(header.destination.to_ne_bytes()),
+            interface: 0,
+            source_port: transport.source_port,
+            destination_port: transport.destination_port,
+            vlan_id,
+            protocol: header.protocol,
+            class_of_service: header.class_of_service,
+            ip_version: IpVersion::V4,
+            direction: 0,
+            ports: transport.ports,
+            reserved: 0,
+        },
+        octets: octets as u32,
+        offset: offset as u32,
+        flow_label: 0,
+        tcp_control_bits: transport.tcp_control_bits,
+        ttl: header.ttl,
+        notes: transport.notes,
+    })
+}

@@ -1,0 +1,143 @@
+//! The IPv6 header and its extension headers (RFC 8200), AH among them (RFC 4302).
+
+use bytemuck::AnyBitPattern;
+use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Note, Refusal};
+
+use super::{Frame, Notes, Packet, transport};
+
+/// Extension headers that are read. RFC 8504 section 5.3 lets a host limit them; no packet that a
+/// sender means seriously has more.
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
+
+/// The fixed header, 40 octets, fields in wire order.
+#[derive(Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+struct Header {
+    version_class_label: u32,
+    payload_length: NetworkU16,
+    next_header: u8,
+    hop_limit: u8,
+    source: [u64; 2],
+    destination: [u64; 2],
+}
+
+/// What all extension headers but the fragment header begin with.
+#[derive(Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+struct Extension {
+    next_header: u8,
+    length: u8,
+}
+
+/// The fragment header, 8 octets.
+#[derive(Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+struct Fragment {
+    next_header: u8,
+    reserved: u8,
+    offset_and_more: NetworkU16,
+    identification: u32,
+}
+
+/// Where the walk over the extension headers ended.
+struct Upper {
+    protocol: u8,
+    /// From the start of the frame.
+    offset: usize,
+    later_fragment: bool,
+    unread: bool,
+}
+
+#[inline(always)]
+pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -> Result<Packet, Refusal> {
+    let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
+    let word = u32::from_be(header.version_class_label);
+    if word >> 28 != u32::from(IpVersion::V6) {
+        return Err(Refusal::IpVersion);
+    }
+    let octets = size_of::<Header>() + usize::from(header.payload_length.value());
+    let upper = walk(frame, offset + size_of::<Header>(), header.next_header);
+    let transport = transport::read(
+        frame,
+        upper.offset,
+        (offset + octets).saturating_sub(upper.offset),
+        upper.protocol,
+        upper.later_fragment,
+    );
+    Ok(Packet {
+        key: FlowKey {
+            source_address: Address::from_words(header.source),
+            destination_address: Address::from_words(header.destination),
+            interface: 0,
+            source_port: transport.source_port,
+            destination_port: transport.destination_port,
+            vlan_id,
+            protocol: upper.protocol,
+            class_of_service: (word >> 20) as u8,
+            ip_version: IpVersion::V6,
+            direction: 0,
+            ports: transport.ports,
+            reserved: 0,
+        },
+        octets: octets as u32,
+        offset: offset as u32,
+        flow_label: word & 0x000f_ffff,
+        tcp_control_bits: transport.tcp_control_bits,
+        ttl: header.hop_limit,
+        notes: transport.notes.and(Notes::when(upper.unread, Note::Ipv6HeadersUnread)),
+    })
+}
+
+/// Follows the chain from `offset` to the upper-layer protocol. Where it cannot be followed, the
+/// protocol is the number of the header that could not be read.
+#[inline(always)]
+fn walk<F: Frame + ?Sized>(frame: &F, offset: usize, first: u8) -> Upper {
+    let mut upper = Upper { protocol: first, offset, later_fragment: false, unread: false };
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let length = match upper.protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => {
+                let Some(header) = frame.read::<Extension>(upper.offset) else { break };
+                upper.protocol = header.next_header;
+                (usize::from(header.length) + 1) * 8
+            }
+            AUTHENTICATION => {
+                let Some(header) = frame.read::<Extension>(upper.offset) else { break };
+                upper.protocol = header.next_header;
+                (usize::from(header.length) + 2) * 4
+            }
+            FRAGMENT => {
+                let Some(header) = frame.read::<Fragment>(upper.offset) else { break };
+                upper.protocol = header.next_header;
+                if header.offset_and_more.value() & 0xfff8 != 0 {
+                    // What follows is the middle of the original packet: no header to read.
+                    upper.later_fragment = true;
+                    return upper;
+                }
+                size_of::<Fragment>()
+            }
+            _ => return upper,
+        };
+        upper.offset = frame.forget(upper.offset + length);
+    }
+    upper.unread = matches!(
+        upper.protocol,
+        HOP_BY_HOP
+            | ROUTING
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+            | AUTHENTICATION
+            | FRAGMENT
+    );
+    upper
+}

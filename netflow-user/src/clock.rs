@@ -1,0 +1,65 @@
+//! The one place where the agent reads a clock.
+//!
+//! Out: [`Instant`]s, which hold the kernel's monotonic time and the wall clock together, so that a
+//! step of the wall clock never reaches a duration.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use netflow_common::ClockReading;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    drain::TickClock,
+    kernel::{Kernel, KernelError},
+    time::{Instant, MonotonicNanos},
+};
+
+/// How long the kernel's jiffies are watched at start: enough to tell 250 Hz from 300 Hz.
+const CALIBRATION: Duration = Duration::from_millis(100);
+
+/// The wall clock, nanoseconds since 1970 UTC.
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// This process's monotonic clock and wall clock. For whatever has no kernel program at hand: in a
+/// time namespace its monotonic time is not the kernel's.
+pub fn now() -> Instant {
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    let nanos = u64::try_from(monotonic.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(monotonic.tv_nsec).unwrap_or(0);
+    Instant { monotonic: MonotonicNanos(nanos), unix_nanos: unix_nanos() }
+}
+
+/// The kernel's clocks, as its program sees them, together with the wall clock.
+///
+/// # Errors
+/// The clock program could not be run.
+pub fn read(kernel: &mut Kernel) -> Result<(Instant, ClockReading), KernelError> {
+    let before = unix_nanos();
+    let reading = kernel.read_clock()?;
+    let after = unix_nanos();
+    // The program ran between the two; a step of the wall clock between them shows at the next reading.
+    let unix_nanos = before + after.saturating_sub(before) / 2;
+    Ok((Instant { monotonic: MonotonicNanos(reading.monotonic_nanos), unix_nanos }, reading))
+}
+
+/// Watches the jiffies until their length and phase are known.
+///
+/// # Errors
+/// The clock program could not be run.
+pub fn calibrate(kernel: &mut Kernel) -> Result<TickClock, KernelError> {
+    let mut readings = Vec::new();
+    loop {
+        let reading = kernel.read_clock()?;
+        let began =
+            readings.first().map_or(reading.monotonic_nanos, |first: &ClockReading| first.monotonic_nanos);
+        readings.push(reading);
+        if u128::from(reading.monotonic_nanos - began) >= CALIBRATION.as_nanos() {
+            if let Some(clock) = TickClock::from_readings(&readings) {
+                return Ok(clock);
+            }
+        }
+    }
+}

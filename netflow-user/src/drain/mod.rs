@@ -1,0 +1,127 @@
+//! DRAIN: empty the frozen generation, yield deltas.
+//!
+//! In: a frozen generation. Out: its totals, and one `(FlowKey, FlowCounters)` per entry with times in
+//! nanoseconds. This room refuses to know what a flow is and when it ends.
+
+mod ticks;
+
+use std::{io, os::fd::BorrowedFd};
+
+use netflow_common::{FlowCounters, FlowKey, KernelStats};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+pub use self::ticks::TickClock;
+use crate::kernel::{Batch, Generation, Kernel, KernelError};
+
+/// Entries per system call: 5.6 MiB of buffers, reused.
+const BATCH_ENTRIES: usize = 65_536;
+
+/// A drain that failed. What it had taken until then has been yielded.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// The totals could not be read.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A batch operation failed.
+    #[error("cannot drain the flow map of CPU {cpu}")]
+    Batch {
+        /// Whose map.
+        cpu: u32,
+        /// What bpf(2) says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What one drain found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Drained {
+    /// Totals of all CPUs.
+    pub stats: KernelStats,
+    /// Packets of the entries.
+    pub packets: u64,
+    /// Octets of the entries.
+    pub octets: u64,
+    /// Entries.
+    pub entries: u64,
+}
+
+/// Drains generation after generation with the same buffers.
+pub struct Drain {
+    batch: Batch,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { batch: Batch::new(BATCH_ENTRIES) }
+    }
+}
+
+impl Drain {
+    /// Empties `generation`, which nobody writes to any more; hands each entry to `delta`.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn take(
+        &mut self,
+        kernel: &mut Kernel,
+        generation: Generation,
+        ticks: &TickClock,
+        mut delta: impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<Drained, DrainError> {
+        let mut drained = Drained::default();
+        let stats = kernel.take_stats(generation)?;
+        for of_cpu in &stats {
+            drained.stats.add(of_cpu);
+        }
+        let home = sched_getaffinity(None).ok();
+        for (cpu, map) in kernel.flow_maps(generation) {
+            // A map without insertions is empty: not a single bucket is looked at.
+            if stats.get(cpu as usize).is_some_and(|stats| stats.inserted > 0) {
+                run_on(cpu);
+                self.empty(cpu, map, ticks, &mut drained, &mut delta)?;
+            }
+        }
+        if let Some(home) = home {
+            // Where it fails the thread stays on the last CPU, which costs time and nothing else.
+            let _ = sched_setaffinity(None, &home);
+        }
+        Ok(drained)
+    }
+
+    fn empty(
+        &mut self,
+        cpu: u32,
+        map: BorrowedFd<'_>,
+        ticks: &TickClock,
+        drained: &mut Drained,
+        delta: &mut impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<(), DrainError> {
+        self.batch.rewind();
+        while self.batch.next(map).map_err(|source| DrainError::Batch { cpu, source })? {
+            for (key, counters) in self.batch.entries() {
+                let counters = FlowCounters {
+                    first: ticks.nanos(counters.first).0,
+                    last: ticks.nanos(counters.last).0,
+                    ..*counters
+                };
+                drained.packets += counters.packets;
+                drained.octets += counters.octets;
+                drained.entries += 1;
+                delta(key, &counters);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves this thread to the CPU whose map it drains: a preallocated hash keeps its free entries per
+/// CPU and gives them back to the CPU that deletes. Freed elsewhere, each new flow would search the
+/// lists of all possible CPUs. Where it is not allowed (a cpuset), it only costs that search.
+fn run_on(cpu: u32) {
+    let mut set = CpuSet::new();
+    if (cpu as usize) < CpuSet::MAX_CPU {
+        set.set(cpu as usize);
+        let _ = sched_setaffinity(None, &set);
+    }
+}

@@ -1,0 +1,284 @@
+//! Which interfaces: names to indexes, the default route, what may be metered.
+//!
+//! In: names. Out: [`Interface`]s as the kernel knows them by netlink (never by sysfs: in a network
+//! namespace that may show another one's). This room refuses to know programs and maps.
+
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::{
+    Handle, RouteMessageBuilder, new_connection,
+    packet_route::{
+        AddressFamily,
+        link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+        route::{RouteAttribute, RouteMessage},
+    },
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// An interface as it was when asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Name, as `ip link` shows it.
+    pub name: String,
+    /// ifIndex.
+    pub index: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Frames begin with an Ethernet header.
+    pub ethernet: bool,
+    /// MTU in octets.
+    pub mtu: u32,
+}
+
+/// Why an interface cannot be metered.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// Netlink is not to be had.
+    #[error("cannot open a netlink socket")]
+    Open {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A netlink request failed.
+    #[error("cannot ask the kernel for its {what}")]
+    Request {
+        /// links, routes or addresses.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<rtnetlink::Error>,
+    },
+    /// There is no interface of that name.
+    #[error("there is no interface {name}; there are {known}")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// It is administratively down.
+    #[error("interface {name} is down; bring it up with `ip link set {name} up`")]
+    Down {
+        /// Its name.
+        name: String,
+    },
+    /// Its frames have no Ethernet header.
+    #[error("interface {name} has no Ethernet header; such devices are not supported yet")]
+    NotEthernet {
+        /// Its name.
+        name: String,
+    },
+    /// No interface was named and there is no default route.
+    #[error("there is no default route to take the interface from; name one with -i")]
+    NoDefaultRoute,
+    /// Tap mode would cut the host off.
+    #[error(
+        "--tap would drop everything that {name} receives, and it has {what}; --tap-anyway does it all the same"
+    )]
+    TapInUse {
+        /// Its name.
+        name: String,
+        /// An address or a route.
+        what: String,
+    },
+    /// The packet socket for promiscuous mode.
+    #[error("cannot set {name} to promiscuous mode")]
+    Promiscuous {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A netlink connection that answers questions about interfaces.
+pub struct Interfaces {
+    handle: Handle,
+}
+
+impl Interfaces {
+    /// Opens the connection; it runs on the current tokio runtime.
+    ///
+    /// # Errors
+    /// No netlink socket.
+    pub fn open() -> Result<Self, InterfaceError> {
+        let (connection, handle, _) = new_connection().map_err(|source| InterfaceError::Open { source })?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// The interface of that name, ready to be metered.
+    ///
+    /// # Errors
+    /// It does not exist, is down, or is of a kind that cannot be metered.
+    pub async fn find(&self, name: &str) -> Result<Interface, InterfaceError> {
+        let all = self.all().await?;
+        let Some(found) = all.iter().find(|interface| interface.name == name) else {
+            let known: Vec<&str> = all.iter().map(|interface| interface.name.as_str()).collect();
+            return Err(InterfaceError::Unknown { name: name.to_owned(), known: known.join(", ") });
+        };
+        if !found.up {
+            return Err(InterfaceError::Down { name: name.to_owned() });
+        }
+        if !found.ethernet {
+            return Err(InterfaceError::NotEthernet { name: name.to_owned() });
+        }
+        Ok(found.clone())
+    }
+
+    /// The interface of the default route: of IPv4, else of IPv6; the lowest metric wins.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be metered.
+    pub async fn of_default_route(&self) -> Result<Interface, InterfaceError> {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let routes = self.routes(family).await?;
+            let best = routes
+                .iter()
+                .filter(|route| route.header.destination_prefix_length == 0)
+                .filter_map(|route| Some((metric(route), output(route)?)))
+                .min();
+            if let Some((_, index)) = best {
+                let all = self.all().await?;
+                if let Some(found) = all.iter().find(|interface| interface.index == index) {
+                    return self.find(&found.name).await;
+                }
+            }
+        }
+        Err(InterfaceError::NoDefaultRoute)
+    }
+
+    /// Refuses an interface on which the host itself lives: one with an address or a route.
+    ///
+    /// # Errors
+    /// It is in use, or netlink failed.
+    pub async fn refuse_in_use(&self, interface: &Interface) -> Result<(), InterfaceError> {
+        let in_use = |what: String| InterfaceError::TapInUse { name: interface.name.clone(), what };
+        let addresses = self
+            .handle
+            .address()
+            .get()
+            .set_link_index_filter(interface.index)
+            .execute()
+            .try_collect::<Vec<_>>()
+            .await
+            .map_err(|source| InterfaceError::Request { what: "addresses", source: Box::new(source) })?;
+        // A link-local IPv6 address comes by itself; it is no sign that the host lives there.
+        let own: BTreeSet<String> = addresses
+            .iter()
+            .flat_map(|message| &message.attributes)
+            .filter_map(|attribute| match attribute {
+                rtnetlink::packet_route::address::AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+            .filter(|address| !matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local()))
+            .map(|address| address.to_string())
+            .collect();
+        if let Some(address) = own.first() {
+            return Err(in_use(format!("the address {address}")));
+        }
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            for route in self.routes(family).await? {
+                let unicast = route.header.kind == rtnetlink::packet_route::route::RouteType::Unicast;
+                let link_local = family == AddressFamily::Inet6
+                    && route.attributes.iter().any(|attribute| {
+                        matches!(attribute, RouteAttribute::Destination(
+                            rtnetlink::packet_route::route::RouteAddress::Inet6(v6)) if v6.is_unicast_link_local())
+                    });
+                if unicast && !link_local && output(&route) == Some(interface.index) {
+                    return Err(in_use("a route".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn all(&self) -> Result<Vec<Interface>, InterfaceError> {
+        let messages: Vec<LinkMessage> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|source| InterfaceError::Request { what: "links", source: Box::new(source) })?;
+        Ok(messages.iter().filter_map(interface).collect())
+    }
+
+    async fn routes(&self, family: AddressFamily) -> Result<Vec<RouteMessage>, InterfaceError> {
+        let mut request = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
+        request.header.address_family = family;
+        self.handle
+            .route()
+            .get(request)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|source| InterfaceError::Request { what: "routes", source: Box::new(source) })
+    }
+}
+
+fn interface(message: &LinkMessage) -> Option<Interface> {
+    let mut name = None;
+    let mut mtu = 0;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Mtu(octets) => mtu = *octets,
+            _ => {}
+        }
+    }
+    Some(Interface {
+        name: name?,
+        index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
+        // The loopback device's frames have an Ethernet header, too.
+        ethernet: matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
+        mtu,
+    })
+}
+
+fn output(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}
+
+fn metric(route: &RouteMessage) -> u32 {
+    let given = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    });
+    given.unwrap_or(0)
+}
+
+/// Keeps an interface in promiscuous mode as long as it lives: the membership of a packet socket that
+/// receives nothing (protocol 0), so that it ends with the process however that ends.
+pub struct Promiscuous {
+    _socket: OwnedFd,
+}
+
+impl Promiscuous {
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// No packet socket, or the membership was refused.
+    pub fn on(interface: &Interface) -> Result<Self, InterfaceError> {
+        let fail = |source| InterfaceError::Promiscuous { name: interface.name.clone(), source };
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).map_err(fail)?;
+        let socket = OwnedFd::from(socket);
+        join(socket.as_fd(), interface.index).map_err(fail)?;
+        Ok(Self { _socket: socket })
+    }
+}
+
+fn join(socket: std::os::fd::BorrowedFd<'_>, index: u32) -> std::io::Result<()> {
+    crate::kernel::join_promiscuous(socket, index)
+}

@@ -1,0 +1,119 @@
+//! What can fail between the agent and the kernel, named by step.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// An operation of the kernel room that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The kernel is older than the oldest supported one.
+    #[error("kernel {found} is too old: {feature} needs {needed} or newer")]
+    KernelTooOld {
+        /// The running kernel.
+        found: String,
+        /// What is missing.
+        feature: &'static str,
+        /// The first kernel that has it.
+        needed: &'static str,
+    },
+    /// The process may not do what metering needs.
+    #[error(
+        "cannot load the meter: the process lacks {missing}; run it as root (sudo netflow run ...), or grant these capabilities"
+    )]
+    MissingCapabilities {
+        /// Names, comma separated.
+        missing: String,
+    },
+    /// The CPUs could not be counted.
+    #[error("cannot read {file}")]
+    Cpus {
+        /// The file of sysfs.
+        file: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The object was refused before a program was loaded: maps, BTF, globals.
+    #[error("cannot create the meter's maps")]
+    Object {
+        /// Why.
+        #[source]
+        source: EbpfError,
+    },
+    /// A flow map could not be made.
+    #[error(
+        "cannot create the flow map of CPU {cpu} with {entries} entries; a smaller --map-size or --kernel-memory needs less memory"
+    )]
+    FlowMap {
+        /// Its CPU.
+        cpu: u32,
+        /// Its size.
+        entries: u32,
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// The object lacks something that this agent expects.
+    #[error("the meter's object has no {name}: agent and object do not belong together")]
+    Missing {
+        /// Map or program.
+        name: &'static str,
+    },
+    /// The verifier refused a program.
+    #[error("the kernel refused the program {name}")]
+    Refused {
+        /// Which.
+        name: &'static str,
+        /// Why, with the verifier's log.
+        #[source]
+        source: ProgramError,
+    },
+    /// A map has another shape than expected.
+    #[error("cannot open the map {name}")]
+    Map {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// Attaching failed for a reason that is known.
+    #[error("cannot attach to {interface} in {mode} mode: {reason}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// native or generic.
+        mode: &'static str,
+        /// Cause and remedy.
+        reason: String,
+    },
+    /// The generation could not be changed, or the wait for running programs failed.
+    #[error("cannot flip the generation")]
+    Flip {
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// Totals could not be read.
+    #[error("cannot read the meter's totals")]
+    Stats {
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// The clock program failed.
+    #[error("cannot run the clock program")]
+    Clock {
+        /// Why.
+        #[source]
+        source: ProgramError,
+    },
+    /// The clock reading could not be fetched.
+    #[error("cannot read the kernel's clocks")]
+    ClockMap {
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+}

@@ -1,0 +1,179 @@
+//! Loading: sizes within the memory limit, settings, maps, programs.
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    maps::{Array, ArrayOfMaps, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{ProgramError, Xdp},
+    util::{nr_cpus, online_cpus},
+};
+use netflow_common::{Settings, names};
+
+use super::{FlowMap, Generation, Kernel, KernelError, KernelVersion, permissions};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
+
+/// Octets that one entry of a preallocated hash costs: element header 48, key 48, value 40, a bucket
+/// of 16. `bpftool map` says 39,847,072 for 262,144 entries: 152 each.
+const OCTETS_PER_ENTRY: u64 = 48 + 48 + 40 + 16;
+/// Fewer entries than this are of no use to anyone.
+const SMALLEST_MAP: u32 = 64;
+/// The agent is told at this share of a map: three quarters, so that the flip and its wait (worst
+/// seen 127 ms) fit in the rest.
+const WATERMARK_QUARTERS: u32 = 3;
+
+/// What was decided about the meter.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Entries per CPU and generation that are asked for.
+    pub map_size: u32,
+    /// Limit for all flow maps together, octets.
+    pub kernel_memory: u64,
+    /// `bpf_ktime_get_ns` in place of `bpf_jiffies64`.
+    pub precise_clock: bool,
+    /// Drop every packet after counting it.
+    pub tap: bool,
+    /// Let the program log why it refuses packets.
+    pub explain: bool,
+}
+
+/// What came out of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// CPUs that have maps.
+    pub cpus: u32,
+    /// Entries of each map.
+    pub map_size: u32,
+    /// Octets of all flow maps together, about.
+    pub kernel_memory: u64,
+}
+
+impl Sizes {
+    /// As many entries as were asked for, or as fit into the limit.
+    pub fn within(options: &LoadOptions, cpus: u32) -> Self {
+        let maps = u64::from(cpus.max(1)) * u64::from(names::GENERATIONS);
+        let affordable = options.kernel_memory / (maps * OCTETS_PER_ENTRY);
+        let map_size = u32::try_from(affordable).unwrap_or(u32::MAX).min(options.map_size).max(SMALLEST_MAP);
+        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * OCTETS_PER_ENTRY }
+    }
+}
+
+impl Kernel {
+    /// Loads the meter; nothing is attached yet.
+    ///
+    /// # Errors
+    /// Named by step: privileges, kernel version, memory, verifier.
+    pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
+        let version = permissions::check()?;
+        let program = if version >= KernelVersion::XDP_FRAGMENTS {
+            names::PROGRAM_XDP_FRAGS
+        } else {
+            names::PROGRAM_XDP
+        };
+        let online = online_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
+        let cpus = online.iter().max().map_or(1, |highest| highest + 1);
+        let possible = nr_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
+        debug_assert!(cpus as usize <= possible);
+
+        let sizes = Sizes::within(options, online.len() as u32);
+        let settings = Settings {
+            cpus,
+            watermark: sizes.map_size / 4 * WATERMARK_QUARTERS,
+            precise_clock: options.precise_clock.into(),
+            tap: options.tap.into(),
+            raw_ip: 0,
+            reserved: [0; 5],
+        };
+        let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global(names::GLOBAL_SETTINGS, bytemuck::bytes_of(&settings), true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .map_max_entries(names::MAP_FLOWS, cpus * names::GENERATIONS)
+            .load(OBJECT)
+            .map_err(|source| KernelError::Object { source })?;
+
+        let mut outer: ArrayOfMaps<MapData, FlowMap> = take(&mut ebpf, names::MAP_FLOWS)?;
+        let mut flows: Vec<Option<FlowMap>> = Vec::new();
+        flows.resize_with((cpus * names::GENERATIONS) as usize, || None);
+        for generation in 0..names::GENERATIONS {
+            for &cpu in &online {
+                let index = generation * cpus + cpu;
+                let fail = |source| KernelError::FlowMap { cpu, entries: sizes.map_size, source };
+                let map = FlowMap::create(sizes.map_size, 0).map_err(fail)?;
+                outer.set(index, &map, 0).map_err(fail)?;
+                if let Some(slot) = flows.get_mut(index as usize) {
+                    *slot = Some(map);
+                }
+            }
+        }
+        for name in [program, names::PROGRAM_CLOCK] {
+            let program: &mut Xdp = self::program(&mut ebpf, name)?;
+            program.load().map_err(|source| KernelError::Refused { name, source })?;
+        }
+        Ok(Self {
+            flows,
+            outer,
+            stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
+            generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
+            clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
+            watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
+            ebpf,
+            program,
+            current: Generation(0),
+            cpus,
+            attachments: Vec::new(),
+            sizes,
+        })
+    }
+}
+
+/// The level at which the program's one log line is active (aya-log: 1 error ... 4 debug).
+const fn aya_log_level_debug() -> u8 {
+    4
+}
+
+/// A program of the object, by name.
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, KernelError> {
+    ebpf.program_mut(name)
+        .ok_or(KernelError::Missing { name })?
+        .try_into()
+        .map_err(|source: ProgramError| KernelError::Refused { name, source })
+}
+
+/// A map of the object, by name; it is the agent's from then on.
+fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
+    let map = ebpf.take_map(name).ok_or(KernelError::Missing { name })?;
+    M::try_from(map).map_err(|source| KernelError::Map { name, source })
+}
+
+/// An eighth of the machine's memory, at most 4 GiB: the default of `--kernel-memory`.
+pub fn default_kernel_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let octets = info.totalram.saturating_mul(u64::from(info.mem_unit));
+    (octets / 8).min(4 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: LoadOptions = LoadOptions {
+        map_size: 262_144,
+        kernel_memory: 4 << 30,
+        precise_clock: false,
+        tap: false,
+        explain: false,
+    };
+
+    #[test]
+    fn maps_are_as_large_as_asked_for_within_the_limit() {
+        assert_eq!(Sizes::within(&OPTIONS, 2).map_size, 262_144);
+        let small = Sizes::within(&LoadOptions { kernel_memory: 64 << 20, ..OPTIONS }, 4);
+        assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * OCTETS_PER_ENTRY));
+        assert!(small.kernel_memory <= 64 << 20);
+        assert_eq!(Sizes::within(&LoadOptions { kernel_memory: 0, ..OPTIONS }, 128).map_size, 64);
+    }
+}

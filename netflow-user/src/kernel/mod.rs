@@ -1,0 +1,185 @@
+//! The kernel side: load, attach, flip, hand out the frozen generation.
+//!
+//! In: what was decided (sizes, clock, mode). Out: a running meter, its totals and its frozen flow
+//! maps. This room refuses to know flow lifetimes and protocols. It is the room that a privileged
+//! parent process will keep: nothing in it reads a packet or a peer's data.
+
+mod attach;
+mod bpf_call;
+mod error;
+mod load;
+mod packet_socket;
+mod permissions;
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use aya::{
+    Ebpf,
+    maps::{Array, ArrayOfMaps, HashMap, InnerMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+};
+use netflow_common::{ClockReading, FlowCounters, FlowKey, KernelStats, names};
+
+pub use self::{
+    attach::{Attachment, XdpMode},
+    bpf_call::Batch,
+    error::KernelError,
+    load::{LoadOptions, Sizes, default_kernel_memory},
+    packet_socket::join_promiscuous,
+    permissions::{KernelVersion, missing_capabilities},
+};
+
+/// Octets of a map key and value as aya sees them: maps are typed as octets, values come by bytemuck.
+pub(crate) type KeyOctets = [u8; size_of::<FlowKey>()];
+pub(crate) type CountersOctets = [u8; size_of::<FlowCounters>()];
+pub(crate) type FlowMap = HashMap<MapData, KeyOctets, CountersOctets>;
+type StatsOctets = [u8; size_of::<KernelStats>()];
+type ClockOctets = [u8; size_of::<ClockReading>()];
+
+/// One of the two generations of the maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Generation(pub(crate) u32);
+
+/// How a generation is frozen. Everything but [`Flip::Wait`] exists to show that the conservation
+/// test sees a lost packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Flip {
+    /// Flip, then wait for one RCU grace period: no program still writes to the frozen generation.
+    #[default]
+    Wait,
+    /// Negative control: flip and drain at once, while packets may still be on their way.
+    NoWait,
+    /// Negative control: no flip at all, drain the maps that packets go to.
+    Live,
+}
+
+/// The loaded meter. Dropping it detaches it everywhere.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// Inner maps by generation and CPU; `None` for CPUs that were offline at load.
+    flows: Vec<Option<FlowMap>>,
+    outer: ArrayOfMaps<MapData, FlowMap>,
+    stats: PerCpuArray<MapData, StatsOctets>,
+    generation: Array<MapData, u32>,
+    clock: Array<MapData, ClockOctets>,
+    watermark: RingBuf<MapData>,
+    program: &'static str,
+    current: Generation,
+    cpus: u32,
+    attachments: Vec<Attachment>,
+    sizes: Sizes,
+}
+
+impl Kernel {
+    /// The sizes that were decided within the memory limit.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
+    /// Sends packets to the other generation and, as `flip` says, waits until no program writes to the
+    /// frozen one any more, which is returned.
+    ///
+    /// # Errors
+    /// A map operation failed; the generation is then still or again the old one.
+    pub fn flip(&mut self, flip: Flip) -> Result<Generation, KernelError> {
+        let frozen = self.current;
+        if flip == Flip::Live {
+            return Ok(frozen);
+        }
+        let next = Generation(1 - frozen.0);
+        self.generation.set(0, next.0, 0).map_err(|source| KernelError::Flip { source })?;
+        self.current = next;
+        if flip == Flip::Wait {
+            self.wait_for_programs()?;
+        }
+        Ok(frozen)
+    }
+
+    /// Waits for one RCU grace period: an update of a map of maps from user space returns only when
+    /// the programs that may have seen the old state have ended (kernel 4.20 and newer).
+    fn wait_for_programs(&mut self) -> Result<(), KernelError> {
+        let (index, map) = self
+            .flows
+            .iter()
+            .enumerate()
+            .find_map(|(index, map)| map.as_ref().map(|map| (index, map)))
+            .expect("load made a map for at least one online CPU");
+        // The same map again: nothing changes but the time.
+        self.outer.set(index as u32, map, 0).map_err(|source| KernelError::Flip { source })
+    }
+
+    /// Totals of a frozen generation by CPU number, and zeroes them.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn take_stats(&mut self, generation: Generation) -> Result<Vec<KernelStats>, KernelError> {
+        let fail = |source| KernelError::Stats { source };
+        let values = self.stats.get(&generation.0, 0).map_err(fail)?;
+        let stats = values.iter().map(|octets| bytemuck::pod_read_unaligned(octets)).collect();
+        let zero = PerCpuValues::try_from(vec![[0; size_of::<KernelStats>()]; values.len()])
+            .map_err(|source| fail(MapError::IoError(source)))?;
+        self.stats.set(generation.0, zero, 0).map_err(fail)?;
+        Ok(stats)
+    }
+
+    /// The flow maps of a generation, with their CPU numbers.
+    pub fn flow_maps(&self, generation: Generation) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let start = (generation.0 * self.cpus) as usize;
+        let maps = self.flows.get(start..start + self.cpus as usize).unwrap_or_default();
+        maps.iter().enumerate().filter_map(|(cpu, map)| Some((cpu as u32, descriptor(map.as_ref()?))))
+    }
+
+    /// Both kernel clocks, read by a program at one instant.
+    ///
+    /// # Errors
+    /// The test run or the map read failed.
+    pub fn read_clock(&mut self) -> Result<ClockReading, KernelError> {
+        let program: &mut Xdp = load::program(&mut self.ebpf, names::PROGRAM_CLOCK)?;
+        // The kernel asks for a whole Ethernet header.
+        let frame = [0; 64];
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
+        program.test_run(options).map_err(|source| KernelError::Clock { source })?;
+        let octets = self.clock.get(&0, 0).map_err(|source| KernelError::ClockMap { source })?;
+        Ok(bytemuck::pod_read_unaligned(&octets))
+    }
+
+    /// Becomes readable when a CPU's map has passed the watermark.
+    pub fn watermark_fd(&self) -> BorrowedFd<'_> {
+        self.watermark.as_fd()
+    }
+
+    /// Takes the pending watermark events; returns how many there were.
+    pub fn take_watermarks(&mut self) -> usize {
+        let mut events = 0;
+        while self.watermark.next().is_some() {
+            events += 1;
+        }
+        events
+    }
+
+    /// Runs the meter over one frame by `BPF_PROG_TEST_RUN`: for tests of the packet path.
+    ///
+    /// # Errors
+    /// What the kernel says; a frame below 14 octets is refused with `EINVAL`.
+    pub fn test_run(
+        &mut self,
+        frame: &[u8],
+        repeat: u32,
+    ) -> Result<aya::programs::TestRunResult, ProgramError> {
+        let program: &mut Xdp = match self.ebpf.program_mut(self.program) {
+            Some(program) => program.try_into()?,
+            None => return Err(ProgramError::NotLoaded),
+        };
+        program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() })
+    }
+
+    /// Where the meter is attached.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+}
+
+/// The descriptor of a map that may stand in a map of maps (aya shows it by this bound alone).
+fn descriptor<M: InnerMap>(map: &M) -> BorrowedFd<'_> {
+    map.fd().as_fd()
+}
