@@ -1,1 +1,12 @@
-//! What tests share.
+//! What tests share: networks to test in, packets to send, judges to ask, captures with known counts, and the agent
+//! as a process. Nothing here waits without a limit, and nothing outlives its owner.
+
+pub mod agent;
+pub mod captures;
+pub mod frames;
+pub mod generator;
+pub mod judges;
+pub mod lab;
+pub mod ledger;
+pub mod process;
+pub mod raw;

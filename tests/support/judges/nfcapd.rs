@@ -1,0 +1,189 @@
+//! nfdump's collector: NetFlow v5, v9 and IPFIX over UDP. `lab.md` tells what it miscounts: an options data record
+//! costs one sequence error in IPFIX.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lab::Namespace;
+use crate::process::{Process, command, run};
+
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(60);
+
+/// A collector that listens.
+pub struct Nfcapd {
+    process: Process,
+    files: TempDir,
+}
+
+/// What it counted, from its closing line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NfcapdSummary {
+    /// Flow records.
+    pub flows: u64,
+    /// Packets in them.
+    pub packets: u64,
+    /// Octets in them.
+    pub octets: u64,
+    /// Sequence numbers that were not the next.
+    pub sequence_errors: u64,
+    /// Datagrams it could not read.
+    pub bad_packets: u64,
+}
+
+/// A collector that has stopped: its counts, and the records it kept.
+pub struct NfcapdVerdict {
+    /// Its counts.
+    pub summary: NfcapdSummary,
+    /// Everything it said.
+    pub log: String,
+    files: TempDir,
+}
+
+impl Nfcapd {
+    /// Starts it on an address of the namespace and waits until it listens.
+    pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let files = tempfile::Builder::new().prefix("netflow-nfcapd-").tempdir()?;
+        let directory = path_text(files.path())?;
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let mut arguments = vec!["-b", &host, "-p", &port, "-w", directory];
+        // One file for the whole test, and room for a million records in the socket.
+        arguments.extend(["-t", "3600", "-B", "4194304"]);
+        if address.is_ipv6() {
+            arguments.push("-6");
+        }
+        let mut process = namespace.spawn("nfcapd", &arguments)?;
+        process.wait_for_stderr("Startup nfcapd", START)?;
+        Ok(Self { process, files })
+    }
+
+    /// Stops it; what has arrived by now is counted.
+    pub fn stop(mut self) -> Result<NfcapdVerdict> {
+        self.process.signal(Signal::TERM)?;
+        let finished = self.process.finish(STOP)?;
+        let log = finished.stderr + &finished.stdout;
+        ensure!(finished.status.success(), "nfcapd: {}: {log}", finished.status);
+        let summary =
+            log.lines().filter_map(summary).next().with_context(|| format!("no counts in {log}"))?;
+        Ok(NfcapdVerdict { summary, log, files: self.files })
+    }
+}
+
+impl NfcapdVerdict {
+    /// Its records, as nfdump writes them in JSON.
+    pub fn records(&self) -> Result<Vec<Value>> {
+        let text = self.nfdump("json")?;
+        // Where there are none, the text is no JSON.
+        if text.contains(NO_FLOWS) { Ok(Vec::new()) } else { Ok(serde_json::from_str(&text)?) }
+    }
+
+    /// Its records in another of nfdump's formats: `csv`, `raw` (the only one with end reasons) or `fmt:...`.
+    pub fn lines(&self, format: &str) -> Result<Vec<String>> {
+        let text = self.nfdump(format)?;
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.contains(NO_FLOWS));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    fn nfdump(&self, format: &str) -> Result<String> {
+        let mut arguments = vec!["-R", path_text(self.files.path())?, "-N", "-o", format];
+        // With -q the JSON would lack its brackets.
+        if format != "json" {
+            arguments.push("-q");
+        }
+        Ok(run(command("nfdump", arguments))?.stdout)
+    }
+}
+
+const NO_FLOWS: &str = "No matching flows";
+
+/// `Ident: 'none' Flows: 1, Packets: 2, Bytes: 3, Sequence Errors: 0, Bad Packets: 0`
+fn summary(line: &str) -> Option<NfcapdSummary> {
+    let (_, counts) = line.split_once("Ident: 'none' ")?;
+    let count = |name: &str| {
+        let (_, rest) = counts.split_once(name)?;
+        rest.split(',').next()?.trim().parse().ok()
+    };
+    Some(NfcapdSummary {
+        flows: count("Flows:")?,
+        packets: count("Packets:")?,
+        octets: count("Bytes:")?,
+        sequence_errors: count("Sequence Errors:")?,
+        bad_packets: count("Bad Packets:")?,
+    })
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str().context("a temporary directory whose name is no text")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn the_closing_line_is_read() {
+        let line =
+            "Ident: 'none' Flows: 10000, Packets: 100000, Bytes: 4600000, Sequence Errors: 2, Bad Packets: 1";
+        let expected = NfcapdSummary {
+            flows: 10_000,
+            packets: 100_000,
+            octets: 4_600_000,
+            sequence_errors: 2,
+            bad_packets: 1,
+        };
+        assert_eq!(summary(line), Some(expected));
+        assert_eq!(summary("Startup nfcapd."), None);
+    }
+
+    #[test]
+    #[ignore = "needs root and network namespaces"]
+    fn a_datagram_becomes_records_at_both_loopback_addresses() {
+        let namespace = Namespace::new().unwrap();
+        for address in ["127.0.0.1:9995", "[::1]:9996"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let nfcapd = Nfcapd::start(&namespace, address).unwrap();
+            let sent = namespace.enter(|| {
+                let socket = UdpSocket::bind((address.ip(), 0))?;
+                socket.send_to(&netflow_v5(), address)
+            });
+            sent.unwrap().unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            let verdict = nfcapd.stop().unwrap();
+            let expected = NfcapdSummary { flows: 1, packets: 3, octets: 180, ..NfcapdSummary::default() };
+            assert_eq!(verdict.summary, expected);
+            let records = verdict.records().unwrap();
+            assert_eq!(records.len(), 1);
+            assert_eq!(
+                (&records[0]["src4_addr"], &records[0]["in_packets"]),
+                (&"10.0.0.1".into(), &3.into())
+            );
+            assert_eq!(verdict.lines("fmt:%sa %pkt %byt").unwrap().len(), 1);
+        }
+        let idle = Nfcapd::start(&namespace, "127.0.0.1:9995".parse().unwrap()).unwrap().stop().unwrap();
+        assert_eq!((idle.summary, idle.records().unwrap().len()), (NfcapdSummary::default(), 0));
+        assert_eq!(idle.lines("csv").unwrap().len(), 0);
+    }
+
+    /// One flow of 3 packets and 180 octets.
+    fn netflow_v5() -> Vec<u8> {
+        let mut octets = vec![0, 5, 0, 1];
+        octets.extend([0, 0, 0x27, 0x10]);
+        octets.extend(1_700_000_000_u32.to_be_bytes());
+        octets.extend([0; 12]);
+        octets.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 2]);
+        octets.extend([0, 0, 0, 3, 0, 0, 0, 180]);
+        octets.extend([0, 0, 0x13, 0x88, 0, 0, 0x1b, 0x58]);
+        octets.extend([0x04, 0, 0, 53, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        octets
+    }
+}
