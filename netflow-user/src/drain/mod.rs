@@ -15,6 +15,8 @@ use crate::kernel::{Batch, Generation, Kernel, KernelError};
 
 /// Entries per system call: 5.6 MiB of buffers, reused.
 const BATCH_ENTRIES: usize = 65_536;
+/// Deltas handed on at once: few enough to be still in the processor's cache.
+const DELTAS: usize = 1024;
 
 /// A drain that failed. What it had taken until then has been yielded.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +51,17 @@ pub struct Drained {
 /// Drains generation after generation with the same buffers.
 pub struct Drain {
     batch: Batch,
+    deltas: Vec<(FlowKey, FlowCounters)>,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { batch: Batch::new(BATCH_ENTRIES) }
+        Self { batch: Batch::new(BATCH_ENTRIES), deltas: Vec::with_capacity(DELTAS) }
     }
 }
 
 impl Drain {
-    /// Empties `generation`, which nobody writes to any more; hands each entry to `delta`.
+    /// Empties `generation`, which nobody writes to any more; hands its entries to `deltas`, some at a time.
     ///
     /// # Errors
     /// A map operation failed.
@@ -67,7 +70,7 @@ impl Drain {
         kernel: &mut Kernel,
         generation: Generation,
         ticks: &TickClock,
-        mut delta: impl FnMut(&FlowKey, &FlowCounters),
+        mut deltas: impl FnMut(&[(FlowKey, FlowCounters)]),
     ) -> Result<Drained, DrainError> {
         let mut drained = Drained::default();
         let stats = kernel.take_stats(generation)?;
@@ -79,7 +82,7 @@ impl Drain {
             // A map without insertions is empty: not a single bucket is looked at.
             if stats.get(cpu as usize).is_some_and(|stats| stats.inserted > 0) {
                 run_on(cpu);
-                self.empty(cpu, map, ticks, &mut drained, &mut delta)?;
+                self.empty(cpu, map, ticks, &mut drained, &mut deltas)?;
             }
         }
         if let Some(home) = home {
@@ -95,7 +98,7 @@ impl Drain {
         map: BorrowedFd<'_>,
         ticks: &TickClock,
         drained: &mut Drained,
-        delta: &mut impl FnMut(&FlowKey, &FlowCounters),
+        deltas: &mut impl FnMut(&[(FlowKey, FlowCounters)]),
     ) -> Result<(), DrainError> {
         self.batch.rewind();
         while self.batch.next(map).map_err(|source| DrainError::Batch { cpu, source })? {
@@ -108,8 +111,14 @@ impl Drain {
                 drained.packets += counters.packets;
                 drained.octets += counters.octets;
                 drained.entries += 1;
-                delta(key, &counters);
+                self.deltas.push((*key, counters));
+                if self.deltas.len() == DELTAS {
+                    deltas(&self.deltas);
+                    self.deltas.clear();
+                }
             }
+            deltas(&self.deltas);
+            self.deltas.clear();
         }
         Ok(())
     }

@@ -1,0 +1,302 @@
+//! What was typed. `config` decides what it means; nobody else sees this.
+
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Flow exporter for Linux: counts every packet of an interface into flows, exports NetFlow v9 and IPFIX.
+#[derive(Debug, Parser)]
+#[command(name = "netflow", version, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Meter interfaces, export to collectors
+    #[command(after_help = "Without -c the flows are exported to a collector of its own and printed.")]
+    Run(Box<Run>),
+    /// Receive NetFlow v9 and IPFIX, print decoded flows
+    Collect(Collect),
+    /// Meter a capture file (pcap, pcapng)
+    #[command(after_help = "Without -c the flows are exported to a collector of its own and printed.")]
+    Read(Box<Read>),
+}
+
+/// `netflow run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Interface to meter, may be repeated [default: that of the default route]
+    #[arg(short, long = "interface", value_name = "NAME", help_heading = "Packets")]
+    pub interface: Vec<String>,
+    /// Where XDP runs: native is in the driver, generic in the stack
+    #[arg(long, value_name = "MODE", default_value = "auto", help_heading = "Packets")]
+    pub xdp_mode: XdpMode,
+    /// Drop every packet after counting it (mirror ports); needs -i
+    #[arg(long, requires = "interface", help_heading = "Packets")]
+    pub tap: bool,
+    /// --tap even where the host itself has an address or a route
+    #[arg(long, requires = "interface", help_heading = "Packets")]
+    pub tap_anyway: bool,
+    /// Receive frames that are addressed to others (auto: with --tap)
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Packets")]
+    pub promiscuous: Promiscuous,
+    /// Clock of packet times: jiffies step by 1 to 10 ms, precise costs about 36 ns a packet
+    #[arg(long, value_name = "CLOCK", default_value = "jiffies", help_heading = "Packets")]
+    pub clock: Clock,
+    /// Flows per CPU and generation in the kernel
+    #[arg(long, value_name = "FLOWS", default_value = "262144", value_parser = entries, help_heading = "Packets")]
+    pub map_size: NonZeroU32,
+    /// Limit for the kernel's flow maps [default: an eighth of memory, at most 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Packets")]
+    pub kernel_memory: Option<u64>,
+    /// Time between drains of the kernel's maps
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Packets")]
+    pub drain_interval: Duration,
+    /// Flow cache.
+    #[command(flatten)]
+    pub flows: Flows,
+    /// Export.
+    #[command(flatten)]
+    pub export: Export,
+    /// Records per second to each collector, 0 for no limit
+    #[arg(long, value_name = "RECORDS", default_value_t = 0, help_heading = "Export")]
+    pub export_rate: u64,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `netflow read`.
+#[derive(Debug, Args)]
+pub struct Read {
+    /// Capture file: pcap or pcapng
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Flow cache.
+    #[command(flatten)]
+    pub flows: Flows,
+    /// Export.
+    #[command(flatten)]
+    pub export: Export,
+    /// Records per second to each collector, 0 for no limit
+    #[arg(long, value_name = "RECORDS", default_value_t = 50_000, help_heading = "Export")]
+    pub export_rate: u64,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `netflow collect`.
+#[derive(Debug, Args)]
+pub struct Collect {
+    /// Address to listen on
+    #[arg(long, value_name = "URL", default_value = "udp://[::]:4739")]
+    pub listen: String,
+    /// How flows are printed
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+    /// Log.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// When flows end.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Flows")]
+pub struct Flows {
+    /// A flow ends when it had no packet for this time
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// A flow that goes on is reported when this time has passed
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
+    pub active_timeout: Duration,
+    /// A TCP flow ends this long after its last packet once a FIN or RST was seen
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub end_linger: Duration,
+    /// Flows in the cache; when it is full, the least recently seen one ends
+    #[arg(long, value_name = "FLOWS", default_value = "1000000", value_parser = entries)]
+    pub cache_size: NonZeroU32,
+}
+
+/// What is sent where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Export")]
+pub struct Export {
+    /// Collector, may be repeated: udp://host:port?protocol=v9 (ports 4739, v9 2055)
+    #[arg(short, long = "collector", value_name = "URL")]
+    pub collector: Vec<String>,
+    /// Protocol for collectors whose URL names none
+    #[arg(long, value_name = "PROTOCOL", default_value = "ipfix")]
+    pub protocol: Protocol,
+    /// Observation Domain ID (v9: Source ID)
+    #[arg(long, value_name = "ID", default_value_t = 1)]
+    pub observation_domain: u32,
+    /// Templates are sent again after this time ...
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub template_refresh: Duration,
+    /// ... and after this many messages
+    #[arg(long, value_name = "MESSAGES", default_value = "20")]
+    pub template_refresh_packets: NonZeroU32,
+    /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub message_size: Option<u64>,
+}
+
+/// What is written where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// How flows are printed where no collector is given
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+    /// Write the books to this file as JSON, at every drain and at exit
+    #[arg(long, value_name = "PATH")]
+    pub ledger_file: Option<PathBuf>,
+    /// Log.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// The log, on standard error.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Log {
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
+    /// How the log is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(= $text:literal)?,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+        pub enum $name { $($(#[$variant_doc])* $(#[value(name = $text)])? $variant,)* }
+    };
+}
+
+words! {
+    /// `--protocol`.
+    Protocol {
+        /// IPFIX, RFC 7011
+        Ipfix,
+        /// NetFlow version 9, RFC 3954
+        V9 = "v9",
+    }
+}
+words! {
+    /// `--xdp-mode`.
+    XdpMode {
+        /// Native, else generic
+        Auto,
+        /// In the driver
+        Native,
+        /// In the stack; packets that the driver or GRO merged count as one
+        Generic,
+    }
+}
+words! {
+    /// `--promiscuous`.
+    Promiscuous {
+        /// With --tap
+        Auto,
+        /// Always
+        On,
+        /// Never
+        Off,
+    }
+}
+words! {
+    /// `--clock`.
+    Clock {
+        /// The kernel's tick
+        Jiffies,
+        /// Nanoseconds
+        Precise,
+    }
+}
+words! {
+    /// `--format`.
+    Format {
+        /// A table: updating on a terminal, else one line per flow
+        Table,
+        /// One JSON object per flow
+        Json,
+    }
+}
+words! {
+    /// `--log-level`.
+    LogLevel {
+        /// Failures
+        Error,
+        /// And what is amiss
+        Warn,
+        /// And what happens
+        Info,
+        /// And why the kernel refuses packets
+        Debug,
+        /// Everything
+        Trace,
+    }
+}
+words! {
+    /// `--log-format`.
+    LogFormat {
+        /// Lines for people
+        Text,
+        /// One JSON object per line
+        Json,
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 500ms, 15s or 30m"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text).map_err(|error| format!("{error}; write for example 1472, 64KiB or 1GiB"))
+}
+
+fn entries(text: &str) -> Result<NonZeroU32, String> {
+    let number = parse_size::parse_size(text)
+        .map_err(|error| format!("{error}; write for example 262144, 256Ki or 1M"))?;
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or_else(|| "from 1 to 4294967295 is possible".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_sizes_take_units() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("0").unwrap(), Duration::ZERO);
+        assert!(duration("15").is_err());
+        assert_eq!(size("1GiB").unwrap(), 1 << 30);
+        assert_eq!(entries("256Ki").unwrap().get(), 262_144);
+        assert!(entries("0").is_err() && entries("5G").is_err());
+    }
+
+    #[test]
+    fn tap_needs_an_interface() {
+        assert!(Cli::try_parse_from(["netflow", "run", "--tap"]).is_err());
+        assert!(Cli::try_parse_from(["netflow", "run", "--tap", "-i", "eth1"]).is_ok());
+    }
+}

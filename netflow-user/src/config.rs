@@ -1,0 +1,249 @@
+//! What was decided: values that are already right. The one reader of `cli`.
+
+use std::{num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
+
+use crate::{
+    cli,
+    collect::Format,
+    flow_cache::{FlowCacheError, Timeouts},
+    kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
+    message::Protocol,
+    transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
+};
+
+/// A command line that makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A collector's URL.
+    #[error(transparent)]
+    Collector(#[from] TransportError),
+    /// A timeout.
+    #[error(transparent)]
+    Timeouts(#[from] FlowCacheError),
+    /// Longer than a datagram can be.
+    #[error("--message-size {octets} is not possible: from 512 to 65507 is")]
+    MessageSize {
+        /// As given.
+        octets: u64,
+    },
+    /// Zero or an age.
+    #[error("--drain-interval {given:?} is not possible: from 10ms to 60s is")]
+    DrainInterval {
+        /// As given.
+        given: Duration,
+    },
+    /// More than the maps can be asked for.
+    #[error("--map-size {given} is not possible: up to 16777216 is")]
+    MapSize {
+        /// As given.
+        given: u32,
+    },
+    /// The same interface twice.
+    #[error("-i {name} is given twice")]
+    InterfaceTwice {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `netflow run`.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// Interfaces by name; none means that of the default route.
+    pub interfaces: Vec<String>,
+    /// XDP mode.
+    pub xdp_mode: XdpMode,
+    /// Tap mode although the host uses the interface.
+    pub tap_anyway: bool,
+    /// Promiscuous mode.
+    pub promiscuous: bool,
+    /// What the kernel program is told.
+    pub load: LoadOptions,
+    /// Time between drains.
+    pub drain_interval: Duration,
+    /// How a generation is frozen.
+    pub flip: Flip,
+    /// Flow cache.
+    pub flows: FlowsConfig,
+    /// Export.
+    pub export: ExportConfig,
+    /// Where the books are written.
+    pub ledger_file: Option<PathBuf>,
+}
+
+/// `netflow read`.
+#[derive(Clone, Debug)]
+pub struct ReadConfig {
+    /// The capture.
+    pub file: PathBuf,
+    /// Flow cache.
+    pub flows: FlowsConfig,
+    /// Export.
+    pub export: ExportConfig,
+    /// Where the books are written.
+    pub ledger_file: Option<PathBuf>,
+}
+
+/// `netflow collect`.
+#[derive(Clone, Debug)]
+pub struct CollectConfig {
+    /// Where to listen.
+    pub listen: String,
+    /// How to print.
+    pub format: Format,
+}
+
+/// When flows end.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowsConfig {
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Flows in the cache.
+    pub cache_size: NonZeroU32,
+}
+
+/// What is sent where.
+#[derive(Clone, Debug)]
+pub struct ExportConfig {
+    /// Collectors; none means the built-in one.
+    pub destinations: Vec<Destination>,
+    /// Protocol for the built-in collector.
+    pub protocol: ExportProtocol,
+    /// Observation Domain ID or Source ID.
+    pub observation_domain_id: u32,
+    /// Template refresh by time.
+    pub template_refresh: Duration,
+    /// Template refresh by messages.
+    pub template_refresh_messages: NonZeroU32,
+    /// Largest message; `None` is the transport's default.
+    pub message_size: Option<usize>,
+    /// Records per second and destination.
+    pub rate: Option<u64>,
+    /// How the built-in collector prints.
+    pub format: Format,
+}
+
+impl RunConfig {
+    /// Decides.
+    ///
+    /// # Errors
+    /// What cannot be, in one line.
+    pub fn new(run: cli::Run) -> Result<Self, ConfigError> {
+        let drain_interval = run.drain_interval;
+        if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&drain_interval) {
+            return Err(ConfigError::DrainInterval { given: drain_interval });
+        }
+        if run.map_size.get() > 1 << 24 {
+            return Err(ConfigError::MapSize { given: run.map_size.get() });
+        }
+        let mut interfaces: Vec<String> = Vec::new();
+        for name in run.interface {
+            if interfaces.contains(&name) {
+                return Err(ConfigError::InterfaceTwice { name });
+            }
+            interfaces.push(name);
+        }
+        let tap = run.tap || run.tap_anyway;
+        Ok(Self {
+            interfaces,
+            xdp_mode: match run.xdp_mode {
+                cli::XdpMode::Auto => XdpMode::Auto,
+                cli::XdpMode::Native => XdpMode::Native,
+                cli::XdpMode::Generic => XdpMode::Generic,
+            },
+            tap_anyway: run.tap_anyway,
+            promiscuous: match run.promiscuous {
+                cli::Promiscuous::Auto => tap,
+                cli::Promiscuous::On => true,
+                cli::Promiscuous::Off => false,
+            },
+            load: LoadOptions {
+                map_size: run.map_size.get(),
+                kernel_memory: run.kernel_memory.unwrap_or_else(default_kernel_memory),
+                precise_clock: run.clock == cli::Clock::Precise,
+                tap,
+                explain: run.output.log.log_level >= cli::LogLevel::Debug,
+            },
+            drain_interval,
+            flip: Flip::Wait,
+            flows: FlowsConfig::new(&run.flows)?,
+            export: ExportConfig::new(run.export, run.export_rate, run.output.format)?,
+            ledger_file: run.output.ledger_file,
+        })
+    }
+}
+
+impl ReadConfig {
+    /// Decides.
+    ///
+    /// # Errors
+    /// What cannot be, in one line.
+    pub fn new(read: cli::Read) -> Result<Self, ConfigError> {
+        Ok(Self {
+            file: read.file,
+            flows: FlowsConfig::new(&read.flows)?,
+            export: ExportConfig::new(read.export, read.export_rate, read.output.format)?,
+            ledger_file: read.output.ledger_file,
+        })
+    }
+}
+
+impl CollectConfig {
+    /// Decides.
+    pub fn new(collect: cli::Collect) -> Self {
+        Self { listen: collect.listen, format: format(collect.format) }
+    }
+}
+
+impl FlowsConfig {
+    fn new(flows: &cli::Flows) -> Result<Self, ConfigError> {
+        Ok(Self {
+            timeouts: Timeouts::new(flows.idle_timeout, flows.active_timeout, flows.end_linger)?,
+            cache_size: flows.cache_size,
+        })
+    }
+}
+
+impl ExportConfig {
+    fn new(export: cli::Export, rate: u64, format: cli::Format) -> Result<Self, ConfigError> {
+        let protocol = match export.protocol {
+            cli::Protocol::Ipfix => ExportProtocol::Ipfix,
+            cli::Protocol::V9 => ExportProtocol::NetflowV9,
+        };
+        let message_size = match export.message_size {
+            None => None,
+            Some(octets @ 512..=65_507) => Some(octets as usize),
+            Some(octets) => return Err(ConfigError::MessageSize { octets }),
+        };
+        let destinations = export
+            .collector
+            .iter()
+            .map(|url| Ok(CollectorUrl::from_str(url)?.destination(protocol)))
+            .collect::<Result<_, TransportError>>()?;
+        Ok(Self {
+            destinations,
+            protocol,
+            observation_domain_id: export.observation_domain,
+            template_refresh: export.template_refresh,
+            template_refresh_messages: export.template_refresh_packets,
+            message_size,
+            rate: (rate > 0).then_some(rate),
+            format: self::format(format),
+        })
+    }
+}
+
+fn format(format: cli::Format) -> Format {
+    match format {
+        cli::Format::Table => Format::table(),
+        cli::Format::Json => Format::Json,
+    }
+}
+
+/// The message room's word for the transport's: the two rooms do not know each other.
+pub fn message_protocol(protocol: ExportProtocol) -> Protocol {
+    match protocol {
+        ExportProtocol::Ipfix => Protocol::Ipfix,
+        ExportProtocol::NetflowV9 => Protocol::NetflowV9,
+    }
+}
