@@ -40,6 +40,11 @@ impl Index {
         self.slots.find(hash, |at| bytes_of(&slab[*at].key) == bytes_of(key)).copied()
     }
 
+    /// A slot whose key may have this hash; nearly always the right one, where there is one.
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        self.slots.find(hash, |_| true).copied()
+    }
+
     /// Adds a slot whose key is not in the index.
     pub fn insert(&mut self, slab: &Slab, hash: u64, at: u32) {
         let Self { slots, seeded } = self;

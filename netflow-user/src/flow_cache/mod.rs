@@ -25,6 +25,7 @@ mod timeout;
 mod wheel;
 
 use std::collections::TryReserveError;
+use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use netflow_common::{FlowCounters, FlowKey};
@@ -41,6 +42,9 @@ use self::wheel::Wheel;
 
 /// The most flows a cache can be asked to hold: slot numbers are 32 bits, with room to spare.
 pub const CAPACITY_MAX: u32 = 1 << 30;
+
+/// How many deltas [`FlowCache::merge_all`] reads ahead: more than a processor has outstanding reads.
+const AHEAD: usize = 32;
 
 /// Why a flow cache cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -136,10 +140,54 @@ impl FlowCache {
         delta: &FlowCounters,
         emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
     ) {
+        self.merge_hashed(self.index.hash(key), key, delta, emit);
+    }
+
+    /// Merges many deltas, in order: the same as [`FlowCache::merge`] on each, but several times faster
+    /// where the cache is larger than the processor's.
+    pub fn merge_all(
+        &mut self,
+        deltas: &[(FlowKey, FlowCounters)],
+        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
+    ) {
+        let mut hashes = [0; AHEAD];
+        for deltas in deltas.chunks(AHEAD) {
+            for (hash, (key, _)) in hashes.iter_mut().zip(deltas) {
+                *hash = self.index.hash(key);
+            }
+            self.fetch(&hashes[..deltas.len()]);
+            for (hash, (key, delta)) in hashes.iter().zip(deltas) {
+                self.merge_hashed(*hash, key, delta, emit);
+            }
+        }
+    }
+
+    /// Reads what the merges of these hashes will need. As no read waits for another, the processor waits for
+    /// all of them at once instead of one by one.
+    fn fetch(&self, hashes: &[u64]) {
+        let mut slots = [NONE; AHEAD];
+        for (slot, hash) in slots.iter_mut().zip(hashes) {
+            *slot = self.index.guess(*hash).unwrap_or(NONE);
+        }
+        let mut read = 0;
+        for slot in slots.into_iter().filter(|slot| *slot != NONE) {
+            let slot = &self.slab[slot];
+            // The first and the second cache line.
+            read ^= slot.key.interface ^ slot.flip;
+        }
+        black_box(read);
+    }
+
+    fn merge_hashed(
+        &mut self,
+        hash: u64,
+        key: &FlowKey,
+        delta: &FlowCounters,
+        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
+    ) {
         if delta.packets == 0 {
             return;
         }
-        let hash = self.index.hash(key);
         let at = match self.index.find(&self.slab, hash, key) {
             Some(at) => {
                 self.resume(at, delta.first);

@@ -180,6 +180,21 @@ fn a_full_cache_ends_the_least_recently_seen_flow() {
 }
 
 #[test]
+fn the_order_of_eviction_holds_beside_a_flow_that_lives_long() {
+    let mut bench = Bench::with_defaults(3);
+    for at in (0..100_000).step_by(1_000) {
+        bench.packet(&flow(1, UDP), at);
+        assert_eq!(bench.expire(at + 500), []);
+    }
+    bench.packet(&flow(2, UDP), 99_700);
+    bench.packet(&flow(3, UDP), 99_600);
+    bench.packet(&flow(1, UDP), 99_800);
+    bench.packet(&flow(4, UDP), 99_900);
+    bench.packet(&flow(5, UDP), 99_900);
+    assert_eq!(brief(&bench.out), [(1, 99_600, 99_600, 5), (1, 99_700, 99_700, 5)]);
+}
+
+#[test]
 fn a_cache_of_one_flow_works() {
     let mut bench = Bench::with_defaults(1);
     for at in 0..6 {

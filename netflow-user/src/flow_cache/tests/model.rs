@@ -142,7 +142,7 @@ fn random_run(seed: u64) -> Run {
     for _ in 0..150 {
         let interval = [1, 10, 100, 1_000, 5_000, 200_000][dice.roll(6) as usize];
         let mut deltas = Vec::new();
-        for _ in 0..dice.roll(20) {
+        for _ in 0..dice.roll(50) {
             // A few milliseconds early or late, as at the edge of a flip.
             let (key, delta) = dice.delta(now - 3, interval / 2 + 4);
             model.deltas.entry(key).or_default().push(delta);
@@ -162,9 +162,16 @@ fn every_flip_ends_the_records_that_the_model_ends_in_any_order_of_deltas() {
         let mut dice = Dice(!seed);
         for (mut deltas, now, expected) in flips {
             dice.shuffle(&mut deltas);
-            deltas.iter().for_each(|(key, delta)| bench.merge(key, delta));
-            if dice.roll(4) == 0 {
-                bench.cache.rebuild();
+            if dice.roll(2) == 0 {
+                for (key, delta) in &deltas {
+                    bench.merge(key, delta);
+                    if dice.roll(20) == 0 {
+                        bench.cache.rebuild();
+                    }
+                }
+            } else {
+                let mut emit = |key, counters, reason| bench.out.push((key, counters, reason));
+                bench.cache.merge_all(&deltas, &mut emit);
             }
             let ended = sorted(bench.expire(now));
             assert_eq!(ended, expected, "seed {seed} flip at {now} ms: {idle} {active} {linger}");
