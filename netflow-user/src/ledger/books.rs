@@ -1,0 +1,263 @@
+//! The ledger as the operator sees it: one JSON object, or one sentence.
+
+use std::fmt;
+
+use netflow_common::{Loss, Note, Refusal};
+use serde::{Serialize, Serializer};
+
+use crate::record::FlowEndReason;
+
+use super::{Joined, Ledger, NotSent, Volume};
+
+/// Numbers by the names of their reasons, in the order of the reasons: an object in JSON.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByReason<T>(pub Vec<(&'static str, T)>);
+
+impl ByReason<u64> {
+    /// All of them together.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl<T: Serialize> Serialize for ByReason<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// The ledger at one moment; all numbers since the agent started, closed at the last flip.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Books {
+    /// Whether every line below closed at every check so far.
+    pub balanced: bool,
+    /// How often a line did not.
+    pub imbalances: u64,
+    /// The last line that did not, with both sides; `null` if all did.
+    pub last_imbalance: Option<String>,
+    /// Flips closed.
+    pub flips: u64,
+    /// `seen = not_ip + bad_ip + lost + metered`, `metered = in_cache + in_records`, in packets.
+    pub packets: PacketLines,
+    /// `seen = lost + metered`, `metered = in_cache + in_records`, in IP octets.
+    pub octets: OctetLines,
+    /// Flows; not part of a sum.
+    pub flows: FlowLines,
+    /// Flow Records that left the flow cache, by flowEndReason.
+    pub records: RecordLines,
+    /// Each destination since it joined.
+    pub destinations: Vec<DestinationLines>,
+    /// Metered packets of which something is worth saying; not part of a sum: `short_frame` stated more
+    /// octets than the frame had, `transport_cut` and `later_fragment` have ports 0,
+    /// `ipv6_headers_unread` had too many extension headers.
+    pub notes: ByReason<u64>,
+}
+
+/// Where the packets are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PacketLines {
+    /// Entered the kernel program.
+    pub seen: u64,
+    /// Not IP: `not_ip` another network protocol, `link_truncated` and `link_too_deep` not known which.
+    pub not_ip: ByReason<u64>,
+    /// Without a usable IP header: `ip_truncated`, `ip_version`, `ip_header_length`.
+    pub bad_ip: ByReason<u64>,
+    /// Flow packets that found no place: `map_full`, `cpu_without_map`.
+    pub lost: ByReason<u64>,
+    /// Drained from the flow maps.
+    pub metered: u64,
+    /// In the flow cache now.
+    pub in_cache: u64,
+    /// In records.
+    pub in_records: u64,
+}
+
+/// Where the octets are: those of IP packets, by their headers' statement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OctetLines {
+    /// Of flow packets that entered the kernel program.
+    pub seen: u64,
+    /// Of packets that found no place, as for packets.
+    pub lost: ByReason<u64>,
+    /// Drained from the flow maps.
+    pub metered: u64,
+    /// In the flow cache now.
+    pub in_cache: u64,
+    /// In records.
+    pub in_records: u64,
+    /// Frame octets of the packets that are not IP; apart from the sums.
+    pub not_ip_frames: u64,
+}
+
+/// Flows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FlowLines {
+    /// Entries made in the flow maps: a flow makes one per CPU and flip in which it has packets.
+    pub map_entries: u64,
+    /// In the flow cache now, those included that had no packet since their last record.
+    pub in_cache: u64,
+}
+
+/// Records by flowEndReason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RecordLines {
+    /// All of them.
+    pub total: u64,
+    /// Their reasons: `idle_timeout` 1, `active_timeout` 2, `end_of_flow_detected` 3, `forced_end` 4,
+    /// `lack_of_resources` 5.
+    pub end_reason: ByReason<u64>,
+}
+
+/// What one destination got: `offered = sent + queued + not_sent`, in records, packets and octets.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DestinationLines {
+    /// As the operator named it.
+    pub name: String,
+    /// All records since it joined.
+    pub offered: Volume,
+    /// In messages that the socket accepted.
+    pub sent: Volume,
+    /// Waiting in its queue.
+    pub queued: Volume,
+    /// Given up: `queue_full`, `no_buffers`, `message_too_long`, `send_failed`, `shutdown`.
+    pub not_sent: ByReason<Volume>,
+    /// Messages that the socket accepted.
+    pub messages: u64,
+    /// Octets of these messages.
+    pub message_octets: u64,
+    /// Datagrams that the collector's host refused after they were sent (ECONNREFUSED): nobody listens.
+    pub refused_datagrams: u64,
+    /// Times a message was handed to the socket again.
+    pub retries: u64,
+}
+
+/// The names of the end reasons, by their numbers from 1.
+const END_REASONS: [(FlowEndReason, &str); 5] = [
+    (FlowEndReason::IdleTimeout, "idle_timeout"),
+    (FlowEndReason::ActiveTimeout, "active_timeout"),
+    (FlowEndReason::EndOfFlowDetected, "end_of_flow_detected"),
+    (FlowEndReason::ForcedEnd, "forced_end"),
+    (FlowEndReason::LackOfResources, "lack_of_resources"),
+];
+
+impl Ledger {
+    /// The books as of the last check. Destinations are read now: they may be further on than the rest.
+    pub fn books(&self) -> Books {
+        let kernel = &self.kernel;
+        let refused = |not_ip: bool| {
+            let of = Refusal::ALL.iter().filter(|refusal| refusal.is_not_ip() == not_ip);
+            ByReason(of.map(|refusal| (refusal.name(), kernel.refused[*refusal as usize])).collect())
+        };
+        let lost = |lost: &[u64; Loss::COUNT]| {
+            ByReason(Loss::ALL.iter().map(|loss| (loss.name(), lost[*loss as usize])).collect())
+        };
+        let end_reason =
+            END_REASONS.map(|(reason, name)| (name, self.records_by_reason[reason as usize - 1]));
+        Books {
+            balanced: self.balanced(),
+            imbalances: self.imbalances,
+            last_imbalance: self.last_imbalance.clone(),
+            flips: self.flips,
+            packets: PacketLines {
+                seen: kernel.seen_packets,
+                not_ip: refused(true),
+                bad_ip: refused(false),
+                lost: lost(&kernel.lost_packets),
+                metered: self.metered.packets,
+                in_cache: self.in_cache.packets,
+                in_records: self.in_records.packets,
+            },
+            octets: OctetLines {
+                seen: kernel.seen_octets,
+                lost: lost(&kernel.lost_octets),
+                metered: self.metered.octets,
+                in_cache: self.in_cache.octets,
+                in_records: self.in_records.octets,
+                not_ip_frames: kernel.not_ip_frame_octets,
+            },
+            flows: FlowLines { map_entries: kernel.inserted, in_cache: self.flows_in_cache },
+            records: RecordLines { total: self.in_records.records, end_reason: ByReason(end_reason.into()) },
+            destinations: self.destinations.iter().map(DestinationLines::of).collect(),
+            notes: ByReason(
+                Note::ALL.iter().map(|note| (note.name(), kernel.noted[*note as usize])).collect(),
+            ),
+        }
+    }
+}
+
+impl Serialize for Ledger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.books().serialize(serializer)
+    }
+}
+
+impl DestinationLines {
+    fn of(joined: &Joined) -> Self {
+        let numbers = joined.books.read();
+        let not_sent = NotSent::ALL.map(|reason| (reason.name(), numbers.not_sent[reason as usize]));
+        Self {
+            name: joined.books.name().to_owned(),
+            offered: numbers.offered,
+            sent: numbers.sent,
+            queued: numbers.queued,
+            not_sent: ByReason(not_sent.into()),
+            messages: numbers.messages,
+            message_octets: numbers.message_octets,
+            refused_datagrams: numbers.refused_datagrams,
+            retries: numbers.retries,
+        }
+    }
+}
+
+/// One paragraph: the sums in packets, then what each destination got in records.
+impl fmt::Display for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PacketLines { seen, not_ip, bad_ip, lost, metered, in_cache, in_records } = &self.packets;
+        write!(
+            f,
+            "{} packets seen = {} not_ip + {} bad_ip + {} lost + {} metered; {} metered = {} in the cache + {} in \
+             {} records",
+            Grouped(*seen),
+            Grouped(not_ip.sum()),
+            Grouped(bad_ip.sum()),
+            Grouped(lost.sum()),
+            Grouped(*metered),
+            Grouped(*metered),
+            Grouped(*in_cache),
+            Grouped(*in_records),
+            Grouped(self.records.total),
+        )?;
+        for destination in &self.destinations {
+            let not_sent = destination.not_sent.0.iter().map(|(_, volume)| volume.records).sum();
+            write!(
+                f,
+                "; {}: {} records offered = {} sent + {} queued + {} not sent",
+                destination.name,
+                Grouped(destination.offered.records),
+                Grouped(destination.sent.records),
+                Grouped(destination.queued.records),
+                Grouped(not_sent),
+            )?;
+        }
+        match &self.last_imbalance {
+            None => write!(f, "; balanced at every one of {} flips", Grouped(self.flips)),
+            Some(last) => write!(f, "; NOT BALANCED {} times, last: {last}", Grouped(self.imbalances)),
+        }
+    }
+}
+
+/// A number with a comma between thousands.
+struct Grouped(u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}

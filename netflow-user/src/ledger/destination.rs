@@ -1,0 +1,206 @@
+//! The books of one destination: kept by its session, read by the ledger.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::{Imbalance, Tally, Unit, sums_to};
+
+/// Records, and the packets and octets in them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Volume {
+    /// Flow Records.
+    pub records: u64,
+    /// Packets in them.
+    pub packets: u64,
+    /// Octets in them.
+    pub octets: u64,
+}
+
+impl Volume {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.packets += other.packets;
+        self.octets += other.octets;
+    }
+
+    /// Adds one record.
+    pub fn add_record(&mut self, tally: Tally) {
+        self.add(Self { records: 1, packets: tally.packets, octets: tally.octets });
+    }
+
+    /// What came since it was `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        let mut since = self;
+        since.take(before);
+        since
+    }
+
+    /// Takes out what is there; what is not there shows as a line that does not close.
+    fn take(&mut self, other: Self) {
+        self.records = self.records.saturating_sub(other.records);
+        self.packets = self.packets.saturating_sub(other.packets);
+        self.octets = self.octets.saturating_sub(other.octets);
+    }
+
+    /// Unit by unit, beside another.
+    pub(super) fn beside(self, other: Self) -> [(Unit, u64, u64); 3] {
+        [
+            (Unit::Records, self.records, other.records),
+            (Unit::Packets, self.packets, other.packets),
+            (Unit::Octets, self.octets, other.octets),
+        ]
+    }
+}
+
+/// Why a record was not sent to a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NotSent {
+    /// The destination's queue was full: it takes records more slowly than they come.
+    QueueFull,
+    /// The socket had no room for the message, after retries (ENOBUFS, EAGAIN).
+    NoBuffers,
+    /// The message was longer than the path takes (EMSGSIZE).
+    MessageTooLong,
+    /// The socket refused the message for another reason.
+    SendFailed,
+    /// The agent stopped before the destination took it.
+    Shutdown,
+}
+
+impl NotSent {
+    /// All of them, in the order of the books.
+    pub const ALL: [Self; 5] =
+        [Self::QueueFull, Self::NoBuffers, Self::MessageTooLong, Self::SendFailed, Self::Shutdown];
+
+    /// The name operators see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::NoBuffers => "no_buffers",
+            Self::MessageTooLong => "message_too_long",
+            Self::SendFailed => "send_failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The numbers of one destination since it joined: `offered = sent + queued + not_sent`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Destination {
+    /// Given to its session, taken or not.
+    pub offered: Volume,
+    /// In messages that the socket accepted.
+    pub sent: Volume,
+    /// Waiting in its queue or in the message being filled.
+    pub queued: Volume,
+    /// By [`NotSent`].
+    pub not_sent: [Volume; NotSent::ALL.len()],
+    /// Messages that the socket accepted, those with templates only included.
+    pub messages: u64,
+    /// Octets of these messages, without the headers of the transport.
+    pub message_octets: u64,
+    /// Datagrams that the collector's host refused (ECONNREFUSED). They were sent before that came back,
+    /// so they count as sent too.
+    pub refused_datagrams: u64,
+    /// Times a message was handed to the socket again.
+    pub retries: u64,
+}
+
+impl Destination {
+    /// All that was not sent.
+    pub fn all_not_sent(&self) -> Volume {
+        let mut sum = Volume::default();
+        self.not_sent.iter().for_each(|volume| sum.add(*volume));
+        sum
+    }
+
+    /// The lines that do not close.
+    pub(super) fn check(&self, name: &str) -> impl Iterator<Item = Imbalance> {
+        let not_sent = self.all_not_sent().beside(self.queued);
+        let lines = self.offered.beside(self.sent).into_iter().zip(not_sent);
+        lines
+            .filter(|((_, offered, sent), (_, not_sent, queued))| {
+                !sums_to(*offered, [*sent, *queued, *not_sent])
+            })
+            .map(move |((unit, offered, sent), (_, not_sent, queued))| Imbalance::Destination {
+                destination: name.to_owned(),
+                unit,
+                offered,
+                sent,
+                queued,
+                not_sent,
+            })
+    }
+}
+
+/// The books of one destination. Every call is one entry that leaves them closed, unless more leaves the
+/// queue than was in it; the lock is held for the entry alone.
+#[derive(Debug)]
+pub struct DestinationBooks {
+    name: String,
+    numbers: Mutex<Destination>,
+}
+
+impl DestinationBooks {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, numbers: Mutex::default() }
+    }
+
+    /// The destination's name, as the operator gave it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The numbers as they are between two entries.
+    pub fn read(&self) -> Destination {
+        *self.lock()
+    }
+
+    /// Records were put into the queue.
+    pub fn queued(&self, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.offered.add(volume);
+        numbers.queued.add(volume);
+    }
+
+    /// Records were offered, but did not get into the queue.
+    pub fn turned_away(&self, reason: NotSent, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.offered.add(volume);
+        numbers.not_sent[reason as usize].add(volume);
+    }
+
+    /// The socket accepted a message of so many octets with these records of the queue in it: none, where
+    /// it holds templates only.
+    pub fn message_sent(&self, octets: u64, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.messages += 1;
+        numbers.message_octets += octets;
+        numbers.queued.take(volume);
+        numbers.sent.add(volume);
+    }
+
+    /// Records of the queue were given up.
+    pub fn not_sent(&self, reason: NotSent, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.queued.take(volume);
+        numbers.not_sent[reason as usize].add(volume);
+    }
+
+    /// An earlier datagram was refused (ECONNREFUSED).
+    pub fn datagram_refused(&self) {
+        self.lock().refused_datagrams += 1;
+    }
+
+    /// A message is handed to the socket again.
+    pub fn retried(&self) {
+        self.lock().retries += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Destination> {
+        // An entry cannot panic half-way but by an overflow of 64 bits; the numbers stay readable even then.
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

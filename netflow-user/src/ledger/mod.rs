@@ -1,0 +1,291 @@
+//! The books, and nothing else.
+//!
+//! In: what each stage says it counted, at a flip. Out: whether the lines close, and the numbers as JSON
+//! and as a sentence. This room refuses to know where the numbers come from, and repairs none.
+//!
+//! The lines, for packets and for octets (IP octets, by the headers' statement):
+//! - metering, at each flip: `seen = not_ip + bad_ip + lost + metered`; packets refused have no octets.
+//! - cache: `metered = in_cache + in_records`.
+//! - for each destination since it joined: `in_records = offered` and `offered = sent + queued + not_sent`,
+//!   for records as well.
+//!
+//! The order at a flip: [`Ledger::record`] as records leave the cache, then [`Ledger::close_flip`],
+//! [`Ledger::check_cache`] and [`Ledger::check_destinations`]; at exit also [`Ledger::check_end`].
+
+mod books;
+mod destination;
+
+use std::fmt;
+use std::sync::Arc;
+
+use netflow_common::KernelStats;
+use serde::Serialize;
+
+use crate::record::FlowEndReason;
+
+pub use self::books::{Books, ByReason, DestinationLines, FlowLines, OctetLines, PacketLines, RecordLines};
+pub use self::destination::{Destination, DestinationBooks, NotSent, Volume};
+
+/// Packets and their octets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Their IP octets.
+    pub octets: u64,
+}
+
+impl Tally {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.octets += other.octets;
+    }
+}
+
+/// What a line counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Packets.
+    Packets,
+    /// Octets.
+    Octets,
+    /// Flow Records.
+    Records,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packets => "packets",
+            Self::Octets => "octets",
+            Self::Records => "records",
+        })
+    }
+}
+
+/// A line that does not close: something was lost, or counted twice, without a reason.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Imbalance {
+    /// The kernel program's totals against what was drained.
+    #[error(
+        "metering of flip {flip} does not close: {seen} {unit} seen, but {refused} refused + {lost} lost + {metered} metered"
+    )]
+    Metering {
+        /// The number of the flip, from 1.
+        flip: u64,
+        /// What is counted.
+        unit: Unit,
+        /// Entered the program.
+        seen: u64,
+        /// Not IP or bad IP.
+        refused: u64,
+        /// Found no place.
+        lost: u64,
+        /// Drained.
+        metered: u64,
+    },
+    /// What was drained against what the flow cache did with it.
+    #[error(
+        "the cache does not close: {metered} {unit} metered, but {in_cache} in the cache + {in_records} in records"
+    )]
+    Cache {
+        /// What is counted.
+        unit: Unit,
+        /// Drained since the start.
+        metered: u64,
+        /// In the cache now.
+        in_cache: u64,
+        /// In records since the start.
+        in_records: u64,
+    },
+    /// Records against what a destination was given.
+    #[error(
+        "destination {destination} was not offered every record: {in_records} {unit} in records since it joined, but {offered} offered"
+    )]
+    Offered {
+        /// The destination's name.
+        destination: String,
+        /// What is counted.
+        unit: Unit,
+        /// In records since it joined.
+        in_records: u64,
+        /// Offered to it.
+        offered: u64,
+    },
+    /// What a destination was given against what it did with it.
+    #[error(
+        "destination {destination} does not close: {offered} {unit} offered, but {sent} sent + {queued} queued + {not_sent} not sent"
+    )]
+    Destination {
+        /// The destination's name.
+        destination: String,
+        /// What is counted.
+        unit: Unit,
+        /// Offered.
+        offered: u64,
+        /// Sent.
+        sent: u64,
+        /// Waiting.
+        queued: u64,
+        /// Not sent, for any reason.
+        not_sent: u64,
+    },
+    /// At exit nothing may be under way.
+    #[error("{left} {unit} are still in {place} at the end")]
+    Left {
+        /// The flow cache or the queue of a destination.
+        place: String,
+        /// What is counted.
+        unit: Unit,
+        /// How many.
+        left: u64,
+    },
+}
+
+/// The ledger: all totals since the agent started.
+#[derive(Default)]
+pub struct Ledger {
+    kernel: KernelStats,
+    metered: Tally,
+    in_cache: Tally,
+    flows_in_cache: u64,
+    in_records: Volume,
+    records_by_reason: [u64; 5],
+    flips: u64,
+    imbalances: u64,
+    last_imbalance: Option<String>,
+    destinations: Vec<Joined>,
+}
+
+struct Joined {
+    books: Arc<DestinationBooks>,
+    /// What was in records before.
+    before: Volume,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens the books of a destination that is offered every record from now on.
+    pub fn join(&mut self, name: impl Into<String>) -> Arc<DestinationBooks> {
+        let books = Arc::new(DestinationBooks::new(name.into()));
+        self.destinations.push(Joined { books: Arc::clone(&books), before: self.in_records });
+        books
+    }
+
+    /// Enters a record that left the flow cache.
+    pub fn record(&mut self, reason: FlowEndReason, tally: Tally) {
+        self.in_records.add(Volume { records: 1, packets: tally.packets, octets: tally.octets });
+        self.records_by_reason[reason as usize - 1] += 1;
+    }
+
+    /// Closes a flip: `stats` are the frozen generation's totals over all CPUs, `metered` the sum of
+    /// its drained entries.
+    pub fn close_flip(&mut self, stats: &KernelStats, metered: Tally) -> Result<(), Imbalance> {
+        self.kernel.add(stats);
+        self.metered.add(metered);
+        self.flips += 1;
+        let lines = [
+            (
+                Unit::Packets,
+                stats.seen_packets,
+                stats.refused.as_slice(),
+                stats.lost_packets,
+                metered.packets,
+            ),
+            (Unit::Octets, stats.seen_octets, &[], stats.lost_octets, metered.octets),
+        ];
+        let flip = self.flips;
+        self.enter(lines.into_iter().filter_map(|(unit, seen, refused, lost, metered)| {
+            let (refused, lost) = (refused.iter().sum(), lost.iter().sum());
+            (!sums_to(seen, [refused, lost, metered])).then_some(Imbalance::Metering {
+                flip,
+                unit,
+                seen,
+                refused,
+                lost,
+                metered,
+            })
+        }))
+    }
+
+    /// Checks what was metered since the start against records and what the flow cache holds now, in
+    /// `flows` flows. After [`Ledger::close_flip`], as the cache already has the flip's entries.
+    pub fn check_cache(&mut self, flows: u64, in_cache: Tally) -> Result<(), Imbalance> {
+        self.in_cache = in_cache;
+        self.flows_in_cache = flows;
+        let lines = [
+            (Unit::Packets, self.metered.packets, in_cache.packets, self.in_records.packets),
+            (Unit::Octets, self.metered.octets, in_cache.octets, self.in_records.octets),
+        ];
+        self.enter(lines.into_iter().filter_map(|(unit, metered, in_cache, in_records)| {
+            (!sums_to(metered, [in_cache, in_records, 0])).then_some(Imbalance::Cache {
+                unit,
+                metered,
+                in_cache,
+                in_records,
+            })
+        }))
+    }
+
+    /// Checks each destination against the records, and against itself. Every record entered must have
+    /// been offered by now; sessions may go on sending meanwhile.
+    pub fn check_destinations(&mut self) -> Result<(), Imbalance> {
+        let mut found = Vec::new();
+        for Joined { books, before } in &self.destinations {
+            let now = books.read();
+            let since = self.in_records.since(*before);
+            for (unit, in_records, offered) in since.beside(now.offered) {
+                if in_records != offered {
+                    let destination = books.name().to_owned();
+                    found.push(Imbalance::Offered { destination, unit, in_records, offered });
+                }
+            }
+            found.extend(now.check(books.name()));
+        }
+        self.enter(found.into_iter())
+    }
+
+    /// Checks that nothing is left in the flow cache (as last checked) or in a queue: what is not sent at
+    /// exit has a reason too.
+    pub fn check_end(&mut self) -> Result<(), Imbalance> {
+        let cache = Volume { records: 0, packets: self.in_cache.packets, octets: self.in_cache.octets };
+        let mut places = vec![("the flow cache".to_owned(), cache)];
+        for Joined { books, .. } in &self.destinations {
+            places.push((format!("the queue of destination {}", books.name()), books.read().queued));
+        }
+        let left = places.into_iter().flat_map(|(place, volume)| {
+            let units = volume.beside(Volume::default()).into_iter().filter(|(_, left, _)| *left > 0);
+            units.map(move |(unit, left, _)| Imbalance::Left { place: place.clone(), unit, left })
+        });
+        self.enter(left)
+    }
+
+    /// Whether every line closed at every check so far.
+    pub fn balanced(&self) -> bool {
+        self.imbalances == 0
+    }
+
+    /// Counts the lines that do not close and returns the first.
+    fn enter(&mut self, found: impl Iterator<Item = Imbalance>) -> Result<(), Imbalance> {
+        let mut first = None;
+        for imbalance in found {
+            self.imbalances += 1;
+            self.last_imbalance = Some(imbalance.to_string());
+            first.get_or_insert(imbalance);
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether parts make up a sum. Wider than the counters, so that a wrong one cannot wrap into place.
+fn sums_to(sum: u64, parts: [u64; 3]) -> bool {
+    u128::from(sum) == parts.into_iter().map(u128::from).sum::<u128>()
+}
+
+#[cfg(test)]
+mod tests;
