@@ -1,0 +1,128 @@
+//! What can go wrong between a URL and the wire.
+
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+/// A step of the transport that failed.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// The scheme belongs to a transport that is planned.
+    #[error("collector '{url}': transport '{scheme}' is not supported yet, use udp")]
+    UnsupportedScheme {
+        /// What was typed.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// The scheme is none of ours.
+    #[error("collector '{url}': unknown transport '{scheme}', use udp")]
+    UnknownScheme {
+        /// What was typed.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// Nothing stands where the host belongs.
+    #[error("collector '{url}': the host is missing, write udp://host:port")]
+    MissingHost {
+        /// What was typed.
+        url: String,
+    },
+    /// The port is not a number from 1 to 65535.
+    #[error("collector '{url}': the port must be a number from 1 to 65535")]
+    BadPort {
+        /// What was typed.
+        url: String,
+    },
+    /// The host is neither a name nor an address, or a part stands where none belongs.
+    #[error("collector '{url}': {reason}, write udp://host:port or udp://[address]:port")]
+    Malformed {
+        /// What was typed.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A query key nobody knows.
+    #[error("collector '{url}': unknown option '{key}', known is protocol")]
+    UnknownOption {
+        /// What was typed.
+        url: String,
+        /// The key.
+        key: String,
+    },
+    /// A value of `protocol` nobody knows.
+    #[error("collector '{url}': unknown protocol '{protocol}', known are ipfix and v9")]
+    UnknownProtocol {
+        /// What was typed.
+        url: String,
+        /// The value.
+        protocol: String,
+    },
+    /// The name does not resolve.
+    #[error("collector {destination}: cannot resolve '{host}'")]
+    Resolve {
+        /// The destination, with its port.
+        destination: String,
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// The resolver knows the name but no address for it.
+    #[error("collector {destination}: '{host}' has no address")]
+    NoAddress {
+        /// The destination, with its port.
+        destination: String,
+        /// The name.
+        host: String,
+    },
+    /// The socket could not be made.
+    #[error("collector {peer}: cannot open a UDP socket")]
+    OpenSocket {
+        /// The Collector.
+        peer: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No route, or no permission, to the Collector.
+    #[error("collector {peer}: cannot connect the UDP socket")]
+    Connect {
+        /// The Collector.
+        peer: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The datagram exceeds the path MTU; nothing was sent.
+    #[error("collector {peer}: datagram of {length} octets exceeds the path's limit of {limit}")]
+    TooLong {
+        /// The Collector.
+        peer: SocketAddr,
+        /// Octets of the datagram.
+        length: usize,
+        /// The longest datagram the path takes now.
+        limit: usize,
+    },
+    /// The kernel had no buffer for the datagram, several times in a row.
+    #[error("collector {peer}: the kernel has no buffers for the datagram")]
+    NoBuffers {
+        /// The Collector.
+        peer: SocketAddr,
+        /// The last answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused the datagram: no route, a local filter, the interface is down.
+    #[error("collector {peer}: cannot send the datagram")]
+    Send {
+        /// The Collector.
+        peer: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
