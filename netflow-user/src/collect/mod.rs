@@ -1,1 +1,26 @@
-//! To be written.
+//! The built-in collector: what an exporter sends, as a table or as JSON.
+//!
+//! In: datagrams of NetFlow v9 and IPFIX, of this exporter or of others. Out: decoded flows, and counters
+//! for everything that was lost or not understood. A decoder crate reads headers, templates and values,
+//! so that this project's encoders are not judged by their own author. This room refuses to know how
+//! flows are metered.
+
+mod collector;
+mod element;
+mod error;
+mod flow;
+mod line;
+mod listener;
+mod screen;
+mod template;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use collector::{Collector, CollectorCounters};
+pub use element::Element;
+pub use error::CollectError;
+pub use flow::DecodedFlow;
+pub use listener::{Format, Listener, Summary, run};
+pub use value::{Timestamp, Value};

@@ -269,7 +269,7 @@ mod tests {
         let limit = |size| UdpTransport::connect(peer, size).unwrap().message_limit();
         let path = limit(Some(usize::MAX));
         assert_eq!(limit(None), path.min(DEFAULT_LIMIT_IPV4));
-        assert_eq!(limit(Some(600)), 600);
+        assert_eq!(limit(Some(500)), 500);
         assert_eq!(limit(Some(8000)), path.min(8000));
     }
 
@@ -286,7 +286,7 @@ mod tests {
             protocol: super::super::ExportProtocol::Ipfix,
         };
         let mut transport = UdpTransport::open(&destination, None).await.unwrap();
-        assert_eq!(transport.message_limit(), DEFAULT_LIMIT_IPV6);
+        assert_eq!(transport.message_limit(), transport.path_limit().min(DEFAULT_LIMIT_IPV6));
         transport.send(b"over IPv6").await.unwrap();
         assert_eq!(received(&collector), (b"over IPv6".to_vec(), transport.local().unwrap()));
         let longest = transport.path_limit();
