@@ -27,10 +27,10 @@ pub struct FlowCounters {
 }
 
 impl FlowCounters {
-    /// Adds what was measured of the same flow elsewhere. The order of merges does not matter, but
-    /// for `flow_label`, which is that of the earlier first packet.
+    /// Adds what was measured of the same flow elsewhere. The order of merges does not matter:
+    /// what belongs to the first packet is that of the earlier one (the smaller of two in one tick).
     pub fn merge(&mut self, other: &Self) {
-        if other.first < self.first {
+        if (other.first, other.flow_label) < (self.first, self.flow_label) {
             self.flow_label = other.flow_label;
         }
         self.packets += other.packets;

@@ -269,7 +269,10 @@ fn size(text: &str) -> Result<u64, String> {
 fn entries(text: &str) -> Result<NonZeroU32, String> {
     let number = parse_size::parse_size(text)
         .map_err(|error| format!("{error}; write for example 262144, 256Ki or 1M"))?;
-    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or_else(|| "from 1 to 4294967295 is possible".to_owned())
+    u32::try_from(number)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| "from 1 to 4294967295 is possible".to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use netflow_user::capture::{CaptureFile, LinkType};
+use netflow_ebpf::packet::LinkType;
+use netflow_user::capture::CaptureFile;
 use tests::captures;
 
 #[test]

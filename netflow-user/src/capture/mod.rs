@@ -14,6 +14,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use netflow_ebpf::packet::LinkType;
+
 pub use self::error::{CaptureError, CaptureFault};
 use self::pcap::PcapReader;
 use self::pcapng::PcapngReader;
@@ -22,35 +24,17 @@ use self::source::Source;
 /// The longest packet read: the largest snap length that libpcap accepts (MAXIMUM_SNAPLEN).
 pub const MAX_PACKET_LENGTH: u32 = 262_144;
 
-/// What stands first in a packet, by the file's LINKTYPE number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum LinkType {
-    /// An Ethernet header (1).
-    Ethernet,
-    /// An IPv4 or IPv6 header (101, the raw values 12 and 14 of some systems, 228, 229).
-    RawIp,
-    /// The address family in the byte order of the capturing host (0).
-    Null,
-    /// The address family in network byte order (108).
-    Loop,
-    /// Linux cooked header, version 1 (113).
-    LinuxSll,
-    /// Linux cooked header, version 2 (276).
-    LinuxSll2,
-}
-
-impl LinkType {
-    /// The link type of a LINKTYPE number; `None` where the parser knows none.
-    pub fn from_number(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(Self::Null),
-            1 => Some(Self::Ethernet),
-            12 | 14 | 101 | 228 | 229 => Some(Self::RawIp),
-            108 => Some(Self::Loop),
-            113 => Some(Self::LinuxSll),
-            276 => Some(Self::LinuxSll2),
-            _ => None,
-        }
+/// The link type of a LINKTYPE number; `None` where the parser knows none.
+pub fn link_type(number: u32) -> Option<LinkType> {
+    match number {
+        // BSD loopback: of the capturing host's byte order, and of network byte order.
+        0 | 108 => Some(LinkType::Loopback),
+        1 => Some(LinkType::Ethernet),
+        // Raw IP, and the values that some systems use for it.
+        12 | 14 | 101 | 228 | 229 => Some(LinkType::RawIp),
+        113 => Some(LinkType::CookedV1),
+        276 => Some(LinkType::CookedV2),
+        _ => None,
     }
 }
 

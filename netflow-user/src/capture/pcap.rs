@@ -1,7 +1,9 @@
 //! The pcap format (draft-ietf-opsawg-pcap): one header, then records of one link type.
 
 use super::source::{ByteOrder, Source};
-use super::{CaptureFault, LinkType, PacketHeader};
+use netflow_ebpf::packet::LinkType;
+
+use super::{CaptureFault, PacketHeader};
 
 /// What the first four octets tell about a pcap file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +48,7 @@ impl PcapReader {
         let [_, _, _, network] = source.words(order)?;
         // The upper half tells of frame check sequences.
         let number = network & 0xffff;
-        let link_type =
-            LinkType::from_number(number).ok_or(CaptureFault::LinkType { number, interface: 0 })?;
+        let link_type = super::link_type(number).ok_or(CaptureFault::LinkType { number, interface: 0 })?;
         Ok(Self { source, variant, link_type })
     }
 

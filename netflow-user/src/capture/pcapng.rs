@@ -1,7 +1,9 @@
 //! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each with its own interfaces and byte order.
 
 use super::source::{ByteOrder, Source};
-use super::{CaptureFault, LinkType, MAX_PACKET_LENGTH, PacketHeader};
+use netflow_ebpf::packet::LinkType;
+
+use super::{CaptureFault, MAX_PACKET_LENGTH, PacketHeader};
 
 /// Block types (section 11.1). That of the section header reads the same in both byte orders.
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -203,7 +205,7 @@ impl PcapngReader {
             .get(number as usize)
             .ok_or(CaptureFault::Interface { packet: self.source.packet(), interface: number })?;
         let link_type = u32::from(interface.link_type);
-        match LinkType::from_number(link_type) {
+        match super::link_type(link_type) {
             Some(link_type) => Ok((link_type, interface.clock, interface.snap_length)),
             None => Err(CaptureFault::LinkType { number: link_type, interface: number }),
         }

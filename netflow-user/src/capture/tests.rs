@@ -178,7 +178,7 @@ fn sections_interfaces_and_all_packet_blocks_of_pcapng_are_read() {
     assert_eq!(
         packets,
         [
-            (LinkType::LinuxSll2, 1_700_000_000_123_456_789, 1500, b"first".to_vec(), 1),
+            (LinkType::CookedV2, 1_700_000_000_123_456_789, 1500, b"first".to_vec(), 1),
             (LinkType::RawIp, 11_500_000_000, 60, b"second".to_vec(), 0),
             // Seven octets, of which the interface keeps six; no time of its own.
             (LinkType::RawIp, 11_500_000_000, 7, b"simple".to_vec(), 0),
@@ -218,16 +218,16 @@ fn pcapng_clock(resolution: u8, offset: i64, units: u64) -> u64 {
 #[test]
 fn link_types_are_those_of_the_parser_and_others_are_named() {
     for (number, link_type) in [
-        (0, LinkType::Null),
+        (0, LinkType::Loopback),
         (1, LinkType::Ethernet),
         (12, LinkType::RawIp),
         (14, LinkType::RawIp),
         (101, LinkType::RawIp),
-        (108, LinkType::Loop),
-        (113, LinkType::LinuxSll),
+        (108, LinkType::Loopback),
+        (113, LinkType::CookedV1),
         (228, LinkType::RawIp),
         (229, LinkType::RawIp),
-        (276, LinkType::LinuxSll2),
+        (276, LinkType::CookedV2),
     ] {
         let file = Writer::pcap(ByteOrder::Big, 0xa1b2_c3d4, number).record(0, 0, b"x", 1);
         assert_eq!(read(&file.octets).0[0].0, link_type);

@@ -116,4 +116,11 @@ pub enum KernelError {
         #[source]
         source: MapError,
     },
+    /// The program's log could not be opened.
+    #[error("cannot open the meter's log")]
+    Log {
+        /// Why.
+        #[source]
+        source: aya_log::Error,
+    },
 }

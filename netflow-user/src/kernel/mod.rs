@@ -18,6 +18,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, InnerMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
+use aya_log::EbpfLogger;
+use log::Log;
 use netflow_common::{ClockReading, FlowCounters, FlowKey, KernelStats, names};
 
 pub use self::{
@@ -171,6 +173,14 @@ impl Kernel {
             None => return Err(ProgramError::NotLoaded),
         };
         program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() })
+    }
+
+    /// The program's log, to be flushed when it is readable; empty unless `explain` was asked for.
+    ///
+    /// # Errors
+    /// Its ring buffer cannot be opened.
+    pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn Log>, KernelError> {
+        EbpfLogger::init(&mut self.ebpf).map_err(|source| KernelError::Log { source })
     }
 
     /// Where the meter is attached.

@@ -1,0 +1,66 @@
+//! What ends the agent, named by step.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    capture::CaptureError, collect::CollectError, drain::DrainError, flow_cache::FlowCacheError,
+    interface::InterfaceError, kernel::KernelError, message::MessageError, transport::TransportError,
+};
+
+/// An agent that could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// An interface cannot be metered.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Draining.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
+    /// The flow cache.
+    #[error(transparent)]
+    FlowCache(#[from] FlowCacheError),
+    /// A message setting that the protocol cannot keep.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// A collector cannot be reached at start.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The built-in collector.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    /// The capture file.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// Signal handlers.
+    #[error("cannot install signal handlers")]
+    Signals {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Waiting for the kernel's events.
+    #[error("cannot wait for events")]
+    Poll {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file of `--ledger-file`.
+    #[error("cannot write the ledger to {path}", path = path.display())]
+    LedgerFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of the ledger did not close.
+    #[error("the ledger does not balance: see the log and --ledger-file")]
+    Imbalance,
+    /// The runtime ended under the meter.
+    #[error("the meter was cancelled")]
+    Cancelled,
+}

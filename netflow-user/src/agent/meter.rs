@@ -1,0 +1,185 @@
+//! The metering line, on a thread of its own: tick -> flip -> drain -> flow cache -> record -> queues.
+
+use std::{os::fd::AsFd, sync::Arc, time::Duration};
+
+use aya_log::EbpfLogger;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use tracing::{debug, error, warn};
+
+use super::{
+    AgentError,
+    ledger_file::LedgerFile,
+    queue::{Batch, Queue},
+};
+use crate::{
+    clock,
+    drain::{Drain, TickClock},
+    flow_cache::FlowCache,
+    kernel::{Flip, Generation, Kernel},
+    ledger::{Imbalance, Ledger, Tally},
+    record::{FlowEndReason, FlowRecord},
+    time::{Instant, MonotonicNanos},
+};
+
+/// Records that go to the sessions at once.
+const BATCH_RECORDS: usize = 1024;
+
+/// The last stage before the sessions: records are entered in the ledger, then offered to every queue.
+pub(super) struct Outflow {
+    pub(super) ledger: Ledger,
+    pub(super) queues: Vec<Arc<Queue>>,
+    records: Vec<FlowRecord>,
+}
+
+impl Outflow {
+    pub(super) fn new(ledger: Ledger, queues: Vec<Arc<Queue>>) -> Self {
+        Self { ledger, queues, records: Vec::with_capacity(BATCH_RECORDS) }
+    }
+
+    /// Takes one record.
+    pub(super) fn push(&mut self, record: FlowRecord, at: Option<Instant>) {
+        let counters = &record.counters;
+        self.ledger.record(record.end_reason, Tally { packets: counters.packets, octets: counters.octets });
+        self.records.push(record);
+        if self.records.len() == BATCH_RECORDS {
+            self.flush(at);
+        }
+    }
+
+    /// Offers what has come together.
+    pub(super) fn flush(&mut self, at: Option<Instant>) {
+        if self.records.is_empty() {
+            return;
+        }
+        let batch = Batch::new(&self.records, at);
+        for queue in &self.queues {
+            queue.offer(batch.clone());
+        }
+        self.records.clear();
+    }
+
+    /// Checks what must hold between flow cache, records and queues.
+    pub(super) fn check(&mut self, cache: &FlowCache) {
+        let in_cache = cache.in_cache();
+        let tally = Tally { packets: in_cache.packets, octets: in_cache.octets };
+        report(self.ledger.check_cache(cache.flows() as u64, tally));
+        report(self.ledger.check_destinations());
+    }
+}
+
+/// An imbalance is an error in the log; the ledger keeps it, so that it also shows in the exit code.
+pub(super) fn report(result: Result<(), Imbalance>) {
+    if let Err(imbalance) = result {
+        error!("the ledger does not balance: {imbalance}");
+    }
+}
+
+/// Everything between the kernel and the queues.
+pub(super) struct Meter {
+    pub(super) kernel: Kernel,
+    pub(super) ticks: TickClock,
+    pub(super) drain: Drain,
+    pub(super) cache: FlowCache,
+    pub(super) outflow: Outflow,
+    pub(super) flip: Flip,
+    pub(super) ledger_file: Option<LedgerFile>,
+    pub(super) lost: u64,
+    /// The kernel program's log, passed on at each tick.
+    pub(super) explain: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Meter {
+    /// Ticks every `interval`, or when a map passes its watermark, until `stop` becomes readable. Then
+    /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
+    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Result<Outflow, AgentError> {
+        let mut due = clock::now().monotonic.plus(interval);
+        loop {
+            let wait = due.since(clock::now().monotonic);
+            match self.wait(wait, &stop)? {
+                Wake::Stop => break,
+                Wake::Watermark => debug!("a flow map has passed its watermark: flipping early"),
+                Wake::Time => due = MonotonicNanos(due.0.max(clock::now().monotonic.0)).plus(interval),
+            }
+            self.tick()?;
+        }
+        // A program that runs now ends before the wait of the first flip returns, but may have read
+        // the generation after it: the second drain takes that.
+        self.kernel.detach_all();
+        self.tick()?;
+        self.tick()?;
+        let (now, _) = clock::read(&mut self.kernel)?;
+        let Self { cache, outflow, .. } = &mut self;
+        cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
+            outflow.push(FlowRecord::new(key, counters, reason, &now), None);
+        });
+        outflow.flush(None);
+        outflow.check(cache);
+        Ok(self.outflow)
+    }
+
+    fn tick(&mut self) -> Result<(), AgentError> {
+        let (now, reading) = clock::read(&mut self.kernel)?;
+        self.ticks.observe(&reading);
+        // No packet that comes after the flip has an earlier time: by its clock, the one of packets.
+        let flipped = match self.ticks {
+            TickClock::Nanos => now.monotonic,
+            TickClock::Jiffies { .. } => self.ticks.nanos(reading.jiffies),
+        };
+        let frozen: Generation = self.kernel.flip(self.flip)?;
+        let Self { kernel, ticks, drain, cache, outflow, .. } = self;
+        let mut emit =
+            |key, counters, reason| outflow.push(FlowRecord::new(key, counters, reason, &now), None);
+        let drained = drain.take(kernel, frozen, ticks, |deltas| cache.merge_all(deltas, &mut emit))?;
+        cache.expire(flipped, &mut emit);
+        outflow.flush(None);
+        let metered = Tally { packets: drained.packets, octets: drained.octets };
+        report(outflow.ledger.close_flip(&drained.stats, metered));
+        outflow.check(cache);
+
+        let lost: u64 = drained.stats.lost_packets.iter().sum();
+        if lost > 0 && self.lost == 0 {
+            warn!(
+                "{lost} packets lost: a flow map was full; a larger --map-size or a shorter --drain-interval helps"
+            );
+        }
+        self.lost += lost;
+        if let Some(log) = &mut self.explain {
+            log.flush();
+        }
+        if let Some(file) = &self.ledger_file {
+            file.write(&self.outflow.ledger.books());
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, time: Duration, stop: &impl AsFd) -> Result<Wake, AgentError> {
+        let timeout = time.try_into().ok();
+        let (stopped, watermark) = {
+            let watermark = self.kernel.watermark_fd();
+            let mut polled = [PollFd::new(stop, PollFlags::IN), PollFd::new(&watermark, PollFlags::IN)];
+            match poll(&mut polled, timeout.as_ref()) {
+                Ok(_) => {}
+                Err(Errno::INTR) => return Ok(Wake::Time),
+                Err(error) => return Err(AgentError::Poll { source: error.into() }),
+            }
+            let [stop, watermark] = polled;
+            (!stop.revents().is_empty(), !watermark.revents().is_empty())
+        };
+        if stopped {
+            return Ok(Wake::Stop);
+        }
+        if watermark && self.kernel.take_watermarks() > 0 {
+            return Ok(Wake::Watermark);
+        }
+        Ok(Wake::Time)
+    }
+}
+
+enum Wake {
+    Time,
+    Watermark,
+    Stop,
+}

@@ -1,0 +1,313 @@
+//! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
+
+mod error;
+mod ledger_file;
+mod meter;
+mod queue;
+mod read;
+mod session;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+use tracing::{info, warn};
+
+pub use self::{error::AgentError, read::read};
+use self::{
+    ledger_file::LedgerFile,
+    meter::{Meter, Outflow, report},
+    session::{Outlet, Pacing, Session, SessionClock},
+};
+use crate::{
+    clock::{self, KernelClock},
+    collect::{self, CollectError, Listener, Summary},
+    config::{CollectConfig, ExportConfig, FlowsConfig, RunConfig},
+    drain::{Drain, TickClock},
+    flow_cache::FlowCache,
+    interface::{Interface, InterfaceError, Interfaces, Promiscuous},
+    kernel::{Kernel, XdpMode},
+    ledger::Ledger,
+    time::MonotonicNanos,
+    transport::Destination,
+};
+
+/// How long sessions may send after the last record: a collector that takes nothing must not keep the
+/// agent from ending.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `netflow run`: meters until SIGINT or SIGTERM.
+///
+/// # Errors
+/// The step that failed; nothing is left attached.
+pub async fn run(config: RunConfig) -> Result<(), AgentError> {
+    let interfaces = choose(&config).await?;
+    let mut kernel = Kernel::load(&config.load)?;
+    let sizes = *kernel.sizes();
+    if sizes.map_size < config.load.map_size {
+        warn!(
+            "flow maps have {} entries per CPU and generation, not {}, to stay within --kernel-memory",
+            sizes.map_size, config.load.map_size
+        );
+    }
+    let ticks = if config.load.precise_clock { TickClock::Nanos } else { clock::calibrate(&mut kernel)? };
+    let (start, _) = clock::read(&mut kernel)?;
+    let kernel_clock = Arc::new(KernelClock::new(&start));
+
+    let mut ledger = Ledger::new();
+    let mut collector = Collector::open(&config.export)?;
+    let destinations = collector.destinations(&config.export);
+    let pacing = config.export.rate.map_or(Pacing::Spread(config.drain_interval), Pacing::Rate);
+    let mut outlets = Vec::new();
+    for destination in &destinations {
+        let clock = SessionClock::Live(Arc::clone(&kernel_clock));
+        // sysUpTime counts from the machine's start, as on a router: no packet is older.
+        let origin = MonotonicNanos(0);
+        outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
+    }
+    let ledger_file = ledger_file(config.ledger_file.as_deref(), &ledger)?;
+
+    let mut promiscuous = Vec::new();
+    for interface in &interfaces {
+        attach(&mut kernel, interface, config.xdp_mode)?;
+        if config.promiscuous {
+            promiscuous.push(Promiscuous::on(interface)?);
+        }
+    }
+    let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
+    let meter = Meter {
+        kernel,
+        ticks,
+        drain: Drain::default(),
+        cache: cache(&config.flows)?,
+        outflow: Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect()),
+        flip: config.flip,
+        ledger_file,
+        lost: 0,
+        explain,
+    };
+    let stop =
+        eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
+    let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
+    let interval = config.drain_interval;
+    let mut metering = tokio::task::spawn_blocking(move || meter.run(interval, meter_stop));
+    let ready: Vec<String> = interfaces.iter().map(|interface| interface.name.clone()).collect();
+    info!(
+        "metering {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
+        ready.join(", "),
+        sizes.map_size,
+        sizes.cpus,
+        sizes.kernel_memory >> 20
+    );
+
+    let early = tokio::select! {
+        () = terminated()? => None,
+        () = collector.ended() => None,
+        result = &mut metering => Some(result),
+    };
+    let result = match early {
+        // The meter ends by itself only when it fails.
+        Some(result) => result,
+        None => {
+            let _ = rustix::io::write(&stop, &1u64.to_ne_bytes());
+            metering.await
+        }
+    };
+    let outflow = joined(result)?;
+    drop(promiscuous);
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), PATIENCE).await
+}
+
+/// `netflow collect`: receives until SIGINT or SIGTERM, or until the output's reader leaves.
+///
+/// # Errors
+/// The address cannot be listened on, or the output fails.
+pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
+    let listener = Listener::open(&config.listen)?;
+    info!("listening on {}", listener.address());
+    let mut collector = Collector::serve(listener, config.format);
+    tokio::select! {
+        () = terminated()? => {}
+        () = collector.ended() => {}
+    }
+    collector.finish().await
+}
+
+/// The interfaces to meter, each of which can be.
+async fn choose(config: &RunConfig) -> Result<Vec<Interface>, InterfaceError> {
+    let known = Interfaces::open()?;
+    let mut chosen = Vec::new();
+    for name in &config.interfaces {
+        chosen.push(known.find(name).await?);
+    }
+    if chosen.is_empty() {
+        chosen.push(known.of_default_route().await?);
+    }
+    if config.load.tap && !config.tap_anyway {
+        for interface in &chosen {
+            known.refuse_in_use(interface).await?;
+        }
+    }
+    Ok(chosen)
+}
+
+fn attach(kernel: &mut Kernel, interface: &Interface, mode: XdpMode) -> Result<(), AgentError> {
+    let attachment = kernel.attach(&interface.name, interface.index, mode)?;
+    if let Some(native) = &attachment.fallback {
+        info!("{native}; taking generic XDP instead");
+    }
+    if attachment.mode == XdpMode::Generic {
+        warn!(
+            "{} is metered by generic XDP: packets that the driver or GRO merged count as one; `ethtool -K {} gro off lro off` avoids that",
+            interface.name, interface.name
+        );
+    } else {
+        info!("{} is metered by native XDP", interface.name);
+    }
+    Ok(())
+}
+
+fn cache(flows: &FlowsConfig) -> Result<FlowCache, AgentError> {
+    // Keyed by the process's own randomness, so that nobody can send flows that collide.
+    let random = RandomState::new();
+    let seed = [random.hash_one(0u8), random.hash_one(1u8)];
+    Ok(FlowCache::new(flows.cache_size, flows.timeouts, seed)?)
+}
+
+fn ledger_file(path: Option<&std::path::Path>, ledger: &Ledger) -> Result<Option<LedgerFile>, AgentError> {
+    path.map(|path| LedgerFile::create(path, &ledger.books())).transpose()
+}
+
+/// Waits for the sessions, checks the books a last time and writes them.
+async fn finish(
+    mut outflow: Outflow,
+    outlets: Vec<Outlet>,
+    collector: Collector,
+    path: Option<&std::path::Path>,
+    patience: Duration,
+) -> Result<(), AgentError> {
+    for outlet in &outlets {
+        outlet.queue.close();
+    }
+    for outlet in outlets {
+        outlet.finish(patience).await;
+    }
+    collector.finish().await?;
+    report(outflow.ledger.check_destinations());
+    report(outflow.ledger.check_end());
+    let books = outflow.ledger.books();
+    info!("{books}");
+    if let Some(path) = path {
+        LedgerFile::create(path, &books)?;
+    }
+    if outflow.ledger.balanced() { Ok(()) } else { Err(AgentError::Imbalance) }
+}
+
+/// Completes at SIGINT or SIGTERM.
+fn terminated() -> Result<impl Future<Output = ()>, AgentError> {
+    let fail = |source| AgentError::Signals { source };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+fn joined<T>(result: Result<Result<T, AgentError>, tokio::task::JoinError>) -> Result<T, AgentError> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(AgentError::Cancelled),
+    }
+}
+
+/// The built-in collector: there is one where no other was given.
+struct Collector {
+    serving: Option<(JoinHandle<Result<Summary, CollectError>>, watch::Sender<bool>)>,
+    result: Option<Result<Summary, CollectError>>,
+    address: Option<SocketAddr>,
+}
+
+impl Collector {
+    fn open(export: &ExportConfig) -> Result<Self, AgentError> {
+        if !export.destinations.is_empty() {
+            return Ok(Self { serving: None, result: None, address: None });
+        }
+        let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Ok(Self::serve(listener, export.format))
+    }
+
+    fn serve(listener: Listener, format: collect::Format) -> Self {
+        let address = Some(listener.address());
+        let (stop, stopped) = watch::channel(false);
+        let serving =
+            tokio::spawn(collect::run(listener, format, stopped, io::stdout(), || clock::now().monotonic));
+        Self { serving: Some((serving, stop)), result: None, address }
+    }
+
+    /// Where to export: what was given, or the built-in collector.
+    fn destinations(&self, export: &ExportConfig) -> Vec<Destination> {
+        match self.address {
+            Some(address) if export.destinations.is_empty() => vec![Destination {
+                host: address.ip().to_string(),
+                port: address.port(),
+                protocol: export.protocol,
+            }],
+            _ => export.destinations.clone(),
+        }
+    }
+
+    /// Completes when it ends by itself: the reader of its output has left, or it failed.
+    async fn ended(&mut self) {
+        match &mut self.serving {
+            Some((serving, _)) => {
+                let result = serving.await;
+                self.serving = None;
+                self.result = result.ok();
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets it take what has been sent, and ends it.
+    async fn finish(mut self) -> Result<(), AgentError> {
+        if let Some((serving, stop)) = self.serving.take() {
+            let _ = stop.send(true);
+            self.result = serving.await.ok();
+        }
+        match self.result {
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {}", next.trim());
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,151 @@
+//! Between the meter and a session: batches of records, bounded, never blocking the meter.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    ledger::{DestinationBooks, NotSent, Volume},
+    record::FlowRecord,
+    time::Instant,
+};
+
+/// Records that wait for one destination before further ones are turned away: as many as a full flow
+/// cache of the default size gives at shutdown, about 110 MiB (shared between destinations).
+pub(super) const QUEUE_RECORDS: u64 = 1 << 20;
+
+/// Records that left the flow cache together.
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub(super) records: Arc<[FlowRecord]>,
+    pub(super) volume: Volume,
+    /// The instant to put on messages; `None` means the instant they are sent at.
+    pub(super) at: Option<Instant>,
+}
+
+impl Batch {
+    pub(super) fn new(records: &[FlowRecord], at: Option<Instant>) -> Self {
+        Self { records: records.into(), volume: volume(records), at }
+    }
+}
+
+/// Sums up records.
+pub(super) fn volume(records: &[FlowRecord]) -> Volume {
+    records.iter().fold(Volume::default(), |sum, record| Volume {
+        records: sum.records + 1,
+        packets: sum.packets + record.counters.packets,
+        octets: sum.octets + record.counters.octets,
+    })
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: VecDeque<Batch>,
+    records: u64,
+    closed: bool,
+}
+
+/// One destination's queue.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    emptied: Condvar,
+    books: Arc<DestinationBooks>,
+}
+
+impl Queue {
+    pub(super) fn new(books: Arc<DestinationBooks>) -> Self {
+        Self { waiting: Mutex::default(), filled: Notify::new(), emptied: Condvar::new(), books }
+    }
+
+    /// Puts a batch in, or counts it as turned away.
+    pub(super) fn offer(&self, batch: Batch) {
+        let mut waiting = self.lock();
+        if waiting.closed || waiting.records + batch.volume.records > QUEUE_RECORDS {
+            self.books.turned_away(NotSent::QueueFull, batch.volume);
+            return;
+        }
+        self.books.queued(batch.volume);
+        waiting.records += batch.volume.records;
+        waiting.batches.push_back(batch);
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    /// Blocks until half of the queue is free: for a reader that can wait, as a packet cannot.
+    pub(super) fn wait_for_room(&self) {
+        let mut waiting = self.lock();
+        while !waiting.closed && waiting.records > QUEUE_RECORDS / 2 {
+            waiting = self.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// No further batch comes; the session ends when it has sent what is there.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+        self.emptied.notify_all();
+    }
+
+    /// The next batch; `None` when the queue is closed and empty. Loses nothing when it is dropped.
+    pub(super) async fn next(&self) -> Option<Batch> {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if let Some(batch) = waiting.batches.pop_front() {
+                    waiting.records -= batch.volume.records;
+                    self.emptied.notify_all();
+                    return Some(batch);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            // A notification between the look and here is kept for the next `notified`.
+            self.filled.notified().await;
+        }
+    }
+
+    /// Records that wait.
+    pub(super) fn records(&self) -> u64 {
+        self.lock().records
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use netflow_common::{FlowCounters, FlowKey};
+
+    use super::*;
+    use crate::{ledger::Ledger, record::FlowEndReason};
+
+    fn batch(records: usize) -> Batch {
+        let counters = FlowCounters { packets: 2, octets: 80, ..FlowCounters::default() };
+        let record =
+            FlowRecord::new(FlowKey::default(), counters, FlowEndReason::IdleTimeout, &Instant::default());
+        Batch::new(&vec![record; records], None)
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_and_says_so() {
+        let mut ledger = Ledger::new();
+        let books = ledger.join("test");
+        let queue = Queue::new(Arc::clone(&books));
+        queue.offer(batch(QUEUE_RECORDS as usize));
+        queue.offer(batch(1));
+        let numbers = books.read();
+        assert_eq!(numbers.queued.records, QUEUE_RECORDS);
+        assert_eq!(numbers.not_sent[NotSent::QueueFull as usize].packets, 2);
+        assert_eq!(queue.next().await.unwrap().volume.records, QUEUE_RECORDS);
+        queue.close();
+        assert!(queue.next().await.is_none());
+    }
+}

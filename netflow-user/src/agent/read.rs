@@ -1,0 +1,181 @@
+//! `netflow read`: capture file -> packet -> flow cache -> record -> queues, on the capture's clock.
+
+use std::{sync::Arc, time::Duration};
+
+use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Refusal};
+use netflow_ebpf::packet::{self, Notes};
+use tracing::info;
+
+use super::{
+    AgentError, Collector, PATIENCE, cache, finish, joined, ledger_file,
+    meter::{Outflow, report},
+    session::{Pacing, Session, SessionClock},
+};
+use crate::{
+    capture::{CaptureFile, CapturedPacket},
+    config::ReadConfig,
+    flow_cache::FlowCache,
+    ledger::{Ledger, Tally},
+    record::{FlowEndReason, FlowRecord},
+    time::{Instant, MonotonicNanos},
+};
+
+/// The capture's time between two looks at the timeouts, as between two drains of the kernel's maps.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Meters a capture file.
+///
+/// # Errors
+/// The step that failed. Of a file that ends in the middle of a packet, the whole packets have been
+/// metered and exported.
+pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
+    let mut file = CaptureFile::open(&config.file)?;
+    // sysUpTime is zero at the first packet, so that has to be known before the first message.
+    let mut reader = Reader::new(cache(&config.flows)?);
+    let mut failed = None;
+    match file.next_packet() {
+        Ok(Some(first)) => reader.begin(&first),
+        Ok(None) => {}
+        Err(error) => failed = Some(error),
+    }
+    let mut ledger = Ledger::new();
+    let collector = Collector::open(&config.export)?;
+    let pacing = Pacing::Rate(config.export.rate.unwrap_or(u64::MAX));
+    let mut outlets = Vec::new();
+    for destination in &collector.destinations(&config.export) {
+        let (clock, origin) = (SessionClock::Capture, MonotonicNanos(reader.now));
+        outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
+    }
+    drop(ledger_file(config.ledger_file.as_deref(), &ledger)?);
+    let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
+    let mut outflow = Outflow::new(ledger, queues);
+    info!("reading {}", config.file.display());
+
+    let reading = tokio::task::spawn_blocking(move || {
+        while failed.is_none() {
+            match file.next_packet() {
+                Ok(Some(packet)) => reader.meter(&packet, &mut outflow),
+                Ok(None) => break,
+                Err(error) => failed = Some(error),
+            }
+        }
+        reader.end(&mut outflow);
+        Ok((outflow, failed))
+    });
+    let (outflow, failed) = joined(reading.await)?;
+    // Every record goes out, however long the pace makes it take: nothing else waits for this process.
+    let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
+    let patience = PATIENCE + Duration::from_secs(2 * waiting / config.export.rate.unwrap_or(waiting).max(1));
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), patience).await?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// What stands for the kernel: the same parser, and books like the kernel's.
+struct Reader {
+    cache: FlowCache,
+    stats: KernelStats,
+    metered: Tally,
+    /// The latest time of a packet, in nanoseconds since 1970: the monotonic clock of this run.
+    now: u64,
+    next_tick: u64,
+}
+
+impl Reader {
+    fn new(cache: FlowCache) -> Self {
+        Self { cache, stats: KernelStats::default(), metered: Tally::default(), now: 0, next_tick: 0 }
+    }
+
+    fn begin(&mut self, packet: &CapturedPacket<'_>) {
+        self.now = packet.time_unix_nanos;
+        self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
+        if let Some((key, counters)) = self.parse(packet) {
+            // The cache is empty: nothing leaves it to make room.
+            self.cache.merge(&key, &counters, &mut |_, _, _| {});
+        }
+    }
+
+    fn meter(&mut self, packet: &CapturedPacket<'_>, outflow: &mut Outflow) {
+        // Packets of several interfaces may stand in the file a little out of order.
+        if packet.time_unix_nanos > self.now {
+            self.now = packet.time_unix_nanos;
+        }
+        if self.now >= self.next_tick {
+            self.tick(outflow);
+            self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
+        }
+        if let Some((key, counters)) = self.parse(packet) {
+            let at = self.instant();
+            self.cache.merge(&key, &counters, &mut |key, counters, reason| {
+                outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+            });
+        }
+    }
+
+    fn parse(&mut self, captured: &CapturedPacket<'_>) -> Option<(FlowKey, FlowCounters)> {
+        self.stats.seen_packets += 1;
+        match packet::parse(captured.octets, captured.link_type) {
+            Ok(packet) => {
+                let octets = u64::from(packet.octets);
+                self.stats.seen_octets += octets;
+                let short = Notes::when(packet.end() > captured.octets.len(), Note::ShortFrame);
+                for note in Note::ALL {
+                    self.stats.noted[note as usize] += u64::from(packet.notes.and(short).has(note));
+                }
+                self.metered.add(Tally { packets: 1, octets });
+                let counters = FlowCounters {
+                    packets: 1,
+                    octets,
+                    first: captured.time_unix_nanos,
+                    last: captured.time_unix_nanos,
+                    flow_label: packet.flow_label,
+                    tcp_control_bits: packet.tcp_control_bits,
+                    minimum_ttl: packet.ttl,
+                    maximum_ttl: packet.ttl,
+                };
+                Some((packet.key, counters))
+            }
+            Err(refusal) => {
+                self.refuse(refusal, captured.octets.len());
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, frame_octets: usize) {
+        self.stats.refused[refusal as usize] += 1;
+        if refusal.is_not_ip() {
+            self.stats.not_ip_frame_octets += frame_octets as u64;
+        }
+    }
+
+    /// The capture's clock is monotonic clock and wall clock in one.
+    fn instant(&self) -> Instant {
+        Instant { monotonic: MonotonicNanos(self.now), unix_nanos: self.now }
+    }
+
+    fn tick(&mut self, outflow: &mut Outflow) {
+        let at = self.instant();
+        self.cache.expire(at.monotonic, &mut |key, counters, reason| {
+            outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+        });
+        self.close(outflow, at);
+        outflow.queues.iter().for_each(|queue| queue.wait_for_room());
+    }
+
+    fn end(mut self, outflow: &mut Outflow) {
+        self.tick(outflow);
+        let at = self.instant();
+        self.cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
+            outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+        });
+        outflow.flush(Some(at));
+        outflow.check(&self.cache);
+    }
+
+    fn close(&mut self, outflow: &mut Outflow, at: Instant) {
+        outflow.flush(Some(at));
+        report(outflow.ledger.close_flip(&self.stats, self.metered));
+        outflow.check(&self.cache);
+        (self.stats, self.metered) = (KernelStats::default(), Tally::default());
+    }
+}

@@ -1,0 +1,262 @@
+//! One destination: queue -> packer -> socket, with books of its own. Nothing here is shared with
+//! another destination, so none can disturb another.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::{
+    AgentError,
+    queue::{Batch, Queue, volume},
+};
+use crate::{
+    clock::{self, KernelClock},
+    config::{ExportConfig, message_protocol},
+    ledger::{DestinationBooks, Ledger, NotSent},
+    message::{Packer, PackerConfig},
+    record::FlowRecord,
+    time::{Instant, MonotonicNanos},
+    transport::{Destination, Pace, TransportError, UdpTransport},
+};
+
+/// Below this a spread burst does not go: what every collector takes.
+const SLOWEST_SPREAD: u64 = 50_000;
+/// Records that may go without a pause between them.
+const BURST: u64 = 64;
+/// Shorter pauses are added up first: the timer's step.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// How fast records go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pacing {
+    /// At this rate at most.
+    Rate(u64),
+    /// What has been drained together is spread over four fifths of the time to the next drain: a burst
+    /// at full speed overflows a collector's buffer, and then is lost without a trace.
+    Spread(Duration),
+}
+
+/// Whose time is written on messages.
+#[derive(Clone)]
+pub(super) enum SessionClock {
+    /// The kernel's, now.
+    Live(Arc<KernelClock>),
+    /// That of the batches: a capture's own.
+    Capture,
+}
+
+/// The meter's end of a session.
+pub(super) struct Outlet {
+    pub(super) queue: Arc<Queue>,
+    abandon: Arc<Notify>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Outlet {
+    /// Lets the session send what it has, at most until `patience` is over; what is left then is counted
+    /// as not sent for reason `shutdown`.
+    pub(super) async fn finish(mut self, patience: Duration) {
+        self.queue.close();
+        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
+            self.abandon.notify_one();
+            // It ends at its next await point, and has the books to close.
+            let _ = self.task.await;
+        }
+    }
+}
+
+/// A Transport Session with its Collector.
+pub(super) struct Session {
+    queue: Arc<Queue>,
+    books: Arc<DestinationBooks>,
+    packer: Packer,
+    transport: UdpTransport,
+    clock: SessionClock,
+    pacing: Pacing,
+    pace: Pace,
+    /// Taken from the queue, not yet in a message that was sent.
+    pending: Vec<FlowRecord>,
+    at: Option<Instant>,
+    health: Health,
+}
+
+/// Whether the collector can be reached, as far as UDP tells; to log the changes and not each datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    Refused,
+    Failing,
+}
+
+impl Session {
+    /// Opens the socket and starts the session's task. `origin` is where sysUpTime is zero.
+    pub(super) async fn start(
+        destination: &Destination,
+        config: &ExportConfig,
+        pacing: Pacing,
+        clock: SessionClock,
+        origin: MonotonicNanos,
+        ledger: &mut Ledger,
+    ) -> Result<Outlet, AgentError> {
+        let transport = UdpTransport::open(destination, config.message_size).await?;
+        let packer = Packer::new(PackerConfig {
+            protocol: message_protocol(destination.protocol),
+            observation_domain_id: config.observation_domain_id,
+            template_refresh: config.template_refresh,
+            template_refresh_messages: config.template_refresh_messages,
+            sys_up_time_origin: origin,
+            message_size: transport.message_limit(),
+        })?;
+        info!(
+            "exporting {} to {} ({}), messages of up to {} octets",
+            destination.protocol.name(),
+            destination,
+            transport.peer(),
+            packer.message_size()
+        );
+        let books = ledger.join(destination.to_string());
+        let queue = Arc::new(Queue::new(Arc::clone(&books)));
+        let pace = match pacing {
+            Pacing::Rate(rate) => Pace::new(rate, BURST),
+            Pacing::Spread(_) => Pace::new(SLOWEST_SPREAD, BURST),
+        };
+        let mut session = Self {
+            queue: Arc::clone(&queue),
+            books: Arc::clone(&books),
+            packer,
+            transport,
+            clock,
+            pacing,
+            pace,
+            pending: Vec::new(),
+            at: None,
+            health: Health::Good,
+        };
+        let abandon = Arc::new(Notify::new());
+        let abandoned = Arc::clone(&abandon);
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = session.run() => {}
+                () = abandoned.notified() => books.not_sent(NotSent::Shutdown, books.read().queued),
+            }
+        });
+        Ok(Outlet { queue, abandon, task })
+    }
+
+    async fn run(&mut self) {
+        loop {
+            let queue = Arc::clone(&self.queue);
+            tokio::select! {
+                batch = queue.next() => match batch {
+                    Some(batch) => self.take(&batch).await,
+                    None => break,
+                },
+                () = self.templates_due() => self.send(true).await,
+            }
+        }
+        self.send(true).await;
+    }
+
+    /// Waits until templates are to be sent though there are no records.
+    async fn templates_due(&self) {
+        match &self.clock {
+            SessionClock::Live(clock) => {
+                let wait = self.packer.template_deadline().since(clock.now().monotonic);
+                tokio::time::sleep(wait).await;
+            }
+            // A capture's time stands still between its packets.
+            SessionClock::Capture => std::future::pending().await,
+        }
+    }
+
+    async fn take(&mut self, batch: &Batch) {
+        self.at = batch.at;
+        self.pending.extend_from_slice(&batch.records);
+        let waiting = self.queue.records() + self.pending.len() as u64;
+        if let Pacing::Spread(interval) = self.pacing {
+            let per_second = waiting as f64 / (interval.as_secs_f64() * 0.8);
+            self.pace = Pace::new(SLOWEST_SPREAD.max(per_second as u64), BURST);
+        }
+        // The path may have become narrower or wider.
+        let limit = self.transport.message_limit();
+        if limit != self.packer.message_size() {
+            let _ = self.packer.set_message_size(limit);
+        }
+        self.send(self.queue.records() == 0).await;
+    }
+
+    /// Sends full messages, and with `all` a last one that is not full (and templates that are due).
+    async fn send(&mut self, all: bool) {
+        let mut sent = 0;
+        loop {
+            let now = match &self.clock {
+                SessionClock::Live(clock) => clock.now(),
+                SessionClock::Capture => self.at.unwrap_or_default(),
+            };
+            let records = self.pending.get(sent..).unwrap_or_default();
+            let Some(message) = self.packer.next_message(records, now) else { break };
+            if !all && message.records == records.len() {
+                // More is in the queue, and this message may take some of it.
+                break;
+            }
+            let pause = self.pace.take(message.records as u64, clock::now().monotonic);
+            if pause >= SHORTEST_PAUSE {
+                tokio::time::sleep(pause).await;
+            }
+            let before = self.transport.counters();
+            let result = self.transport.send(message.octets).await;
+            let after = self.transport.counters();
+            (before.refused..after.refused).for_each(|_| self.books.datagram_refused());
+            (before.no_buffers..after.no_buffers).for_each(|_| self.books.retried());
+
+            let volume = volume(records.get(..message.records).unwrap_or_default());
+            let (taken, octets) = (message.records, message.octets.len() as u64);
+            let mut given_up = None;
+            match result {
+                Ok(()) => self.books.message_sent(octets, volume),
+                Err(TransportError::TooLong { limit, .. })
+                    if limit < self.packer.message_size() && self.packer.set_message_size(limit).is_ok() =>
+                {
+                    // Not committed: the same records go into smaller messages.
+                    continue;
+                }
+                Err(error) => {
+                    let reason = match error {
+                        TransportError::TooLong { .. } => NotSent::MessageTooLong,
+                        TransportError::NoBuffers { .. } => NotSent::NoBuffers,
+                        _ => NotSent::SendFailed,
+                    };
+                    self.books.not_sent(reason, volume);
+                    given_up = Some(error);
+                }
+            }
+            self.packer.commit();
+            sent += taken;
+            self.note_health(after.refused > before.refused, given_up);
+        }
+        self.pending.drain(..sent);
+    }
+
+    fn note_health(&mut self, refused: bool, given_up: Option<TransportError>) {
+        let health = match (&given_up, refused) {
+            (Some(_), _) => Health::Failing,
+            (None, true) => Health::Refused,
+            (None, false) => Health::Good,
+        };
+        if health == self.health {
+            return;
+        }
+        let peer = self.transport.peer();
+        match given_up {
+            Some(error) => warn!("records are not sent: {}", super::chain(&error)),
+            None if refused => warn!("collector {peer}: nobody listens there; sending goes on"),
+            None => {
+                info!("collector {peer}: takes messages again");
+                // It may have been restarted, or have missed them.
+                self.packer.announce_templates();
+            }
+        }
+        self.health = health;
+    }
+}
