@@ -50,10 +50,9 @@ mod entry {
 
     #[inline(always)]
     fn count<const FRAGMENTS: bool>(context: &XdpContext) -> Option<()> {
-        let scratch = map::scratch()?;
         let books = Books::open()?;
         let link = if setting!(raw_ip) != 0 { LinkType::RawIp } else { LinkType::Ethernet };
-        let mut parsed = packet::parse(&LinearFrame { context, scratch }, link);
+        let mut parsed = packet::parse(&LinearFrame(context), link);
         let mut length = linear_length(context);
         if doubtful(&parsed, length) && FRAGMENTS {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
@@ -61,7 +60,7 @@ mod entry {
             if whole > length {
                 length = whole;
                 if parsed.is_err() || parsed.is_ok_and(|packet| !packet.notes.is_empty()) {
-                    parsed = packet::parse(&CopiedFrame::copy(context, scratch, whole)?, link);
+                    parsed = packet::parse(&CopiedFrame::copy(context, whole)?, link);
                 }
             }
         }

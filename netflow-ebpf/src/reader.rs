@@ -18,6 +18,8 @@ use bytemuck::AnyBitPattern;
 use netflow_common::Scratch;
 use netflow_ebpf::packet::{Frame, HEADER_LIMIT};
 
+use crate::map;
+
 /// Offsets stay below this power of two, which the verifier learns from a mask.
 const OFFSET_MASK: usize = 2 * HEADER_LIMIT - 1;
 
@@ -34,10 +36,12 @@ pub(crate) fn whole_length(context: &XdpContext) -> usize {
     unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) as usize }
 }
 
-/// Sends an offset through memory of which the verifier knows nothing.
+/// Sends an offset through memory of which the verifier knows nothing. Only packets with tags, labels
+/// or extension headers come here: the others pay nothing for it.
 #[inline(always)]
-fn forget(scratch: *mut Scratch, offset: usize) -> usize {
+fn forget(offset: usize) -> usize {
     let offset = if offset > HEADER_LIMIT { HEADER_LIMIT } else { offset };
+    let Some(scratch) = map::scratch() else { return offset };
     // SAFETY: this CPU's scratch value, which nobody else uses while this program runs.
     unsafe {
         ptr::write_volatile(&raw mut (*scratch).offset, offset as u64);
@@ -46,16 +50,13 @@ fn forget(scratch: *mut Scratch, offset: usize) -> usize {
 }
 
 /// The linear part of a packet.
-pub(crate) struct LinearFrame<'a> {
-    pub(crate) context: &'a XdpContext,
-    pub(crate) scratch: *mut Scratch,
-}
+pub(crate) struct LinearFrame<'a>(pub(crate) &'a XdpContext);
 
 impl Frame for LinearFrame<'_> {
     #[inline(always)]
     fn read<T: AnyBitPattern>(&self, offset: usize) -> Option<T> {
-        let start = self.context.data() + offset;
-        if offset + size_of::<T>() > HEADER_LIMIT || start + size_of::<T>() > self.context.data_end() {
+        let start = self.0.data() + offset;
+        if offset + size_of::<T>() > HEADER_LIMIT || start + size_of::<T>() > self.0.data_end() {
             return None;
         }
         // SAFETY: the octets start..start + size_of::<T>() lie before `data_end`, compared above, and
@@ -66,7 +67,7 @@ impl Frame for LinearFrame<'_> {
 
     #[inline(always)]
     fn forget(&self, offset: usize) -> usize {
-        forget(self.scratch, offset)
+        forget(offset)
     }
 }
 
@@ -79,7 +80,8 @@ pub(crate) struct CopiedFrame {
 impl CopiedFrame {
     /// Copies as many octets as headers may need.
     #[inline(always)]
-    pub(crate) fn copy(context: &XdpContext, scratch: *mut Scratch, length: usize) -> Option<Self> {
+    pub(crate) fn copy(context: &XdpContext, length: usize) -> Option<Self> {
+        let scratch = map::scratch()?;
         let length = if length > HEADER_LIMIT { HEADER_LIMIT } else { length };
         if length == 0 {
             return None;
@@ -106,6 +108,6 @@ impl Frame for CopiedFrame {
 
     #[inline(always)]
     fn forget(&self, offset: usize) -> usize {
-        forget(self.scratch, offset)
+        forget(offset)
     }
 }
