@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use netflow_parser::variable_versions::{ipfix, v9};
 use nom_derive::Parse;
 
+use super::element::Element;
 use super::flow::{DecodedFlow, SysUpTime};
 use super::template::{Fields, Template, TemplateSet};
+use super::value::Value;
 
 /// Transport Sessions and domains remembered at once; the one not heard for longest makes room.
 const MAX_SESSIONS: usize = 1024;
@@ -70,6 +72,8 @@ struct Session {
     expected: Option<u32>,
     /// What sequence numbers say is missing and has not come late.
     missing: u32,
+    /// systemInitTimeMilliseconds, if the Exporter told it in options data.
+    started: Option<u64>,
     /// The number of the datagram last heard.
     heard: u64,
 }
@@ -78,7 +82,10 @@ struct Session {
 struct Message<'a> {
     key: SessionKey,
     sequence: u32,
-    clock: Option<SysUpTime>,
+    /// Export Time, seconds since 1970.
+    export_time: u32,
+    /// sysUpTime, which only v9 has.
+    uptime: Option<u32>,
     sets: &'a [u8],
     /// Whether the datagram is as long as the header says.
     whole: bool,
@@ -174,8 +181,10 @@ impl Session {
                     whole &= read.whole;
                     if template.is_options {
                         options_records += read.records.len();
+                        self.started = read.records.iter().find_map(system_init_time).or(self.started);
                     } else {
-                        flows.extend(read.records.into_iter().map(|fields| message.flow(fields)));
+                        let clock = message.clock(self.started);
+                        flows.extend(read.records.into_iter().map(|fields| message.flow(fields, clock)));
                     }
                 }
             }
@@ -244,9 +253,18 @@ impl Session {
 }
 
 impl Message<'_> {
-    fn flow(&self, fields: Fields) -> DecodedFlow {
+    fn flow(&self, fields: Fields, clock: Option<SysUpTime>) -> DecodedFlow {
         let SessionKey { exporter, version, domain } = self.key;
-        DecodedFlow::new(exporter, version, domain, self.clock, fields)
+        DecodedFlow::new(exporter, version, domain, clock, fields)
+    }
+
+    /// The counter behind flowStartSysUpTime at the Export Time: v9 says it, an IPFIX Exporter says when
+    /// the counter was 0.
+    fn clock(&self, started: Option<u64>) -> Option<SysUpTime> {
+        let unix_seconds = self.export_time;
+        let since = |started| (u64::from(unix_seconds) * 1000).wrapping_sub(started) as u32;
+        let uptime = self.uptime.or(started.map(since))?;
+        Some(SysUpTime { uptime, unix_seconds })
     }
 }
 
@@ -261,13 +279,22 @@ impl CollectorCounters {
     }
 }
 
+/// systemInitTimeMilliseconds of an options record.
+fn system_init_time(fields: &Fields) -> Option<u64> {
+    fields.iter().find_map(|(element, value)| match value {
+        Value::Time(time) if *element == Element::iana(160) => Some(time.millis()),
+        _ => None,
+    })
+}
+
 /// What follows the version of a NetFlow v9 Export Packet. It does not say its length: the datagram does.
 fn netflow_v9(exporter: SocketAddr, after_version: &[u8]) -> Option<Message<'_>> {
     let (sets, header) = v9::Header::parse(after_version).ok()?;
     Some(Message {
         key: SessionKey { exporter, version: 9, domain: header.source_id },
         sequence: header.sequence_number,
-        clock: Some(SysUpTime { uptime: header.sys_up_time, unix_seconds: header.unix_secs }),
+        export_time: header.unix_secs,
+        uptime: Some(header.sys_up_time),
         sets,
         whole: true,
     })
@@ -280,7 +307,8 @@ fn ipfix(exporter: SocketAddr, after_version: &[u8]) -> Option<Message<'_>> {
     Some(Message {
         key: SessionKey { exporter, version: 10, domain: header.observation_domain_id },
         sequence: header.sequence_number,
-        clock: None,
+        export_time: header.export_time,
+        uptime: None,
         sets: &rest[..stated.min(rest.len())],
         whole: stated == rest.len(),
     })

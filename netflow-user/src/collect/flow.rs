@@ -34,10 +34,10 @@ pub struct DecodedFlow {
     pub fields: Vec<(Element, Value)>,
 }
 
-/// What a v9 header says about time.
+/// One instant on a device's own clock and on the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SysUpTime {
-    /// Milliseconds since the device started.
+    /// Milliseconds since the device started, as a 32-bit counter.
     pub(super) uptime: u32,
     /// Seconds since 1970 at the same instant.
     pub(super) unix_seconds: u32,
@@ -167,7 +167,7 @@ impl DecodedFlow {
     }
 }
 
-/// Turns v9's times since the start of the device into times of day (RFC 3954 section 8, types 21, 22).
+/// Turns times since the start of the device into times of day (RFC 3954 section 8, types 21 and 22).
 fn make_absolute(fields: &mut Fields, clock: SysUpTime) {
     for (relative, absolute) in
         [(FLOW_START_SYS_UP_TIME, FLOW_START_MILLISECONDS), (FLOW_END_SYS_UP_TIME, FLOW_END_MILLISECONDS)]

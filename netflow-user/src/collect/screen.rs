@@ -97,25 +97,22 @@ impl Screen {
         flows.truncate(room);
         flows.sort_by_key(most);
         let width = flows.iter().map(|(_, row)| row.endpoints.len()).max().unwrap_or(0).max(34);
-        lines.push(row_text(
-            width,
-            ["PROTO", "SOURCE -> DESTINATION", "VLAN", "TOS", "FLAGS", "PACKETS", "OCTETS", "END", "AGO"],
-        ));
+        let titles =
+            ["OCTETS", "PACKETS", "PROTO", "FLAGS", "SOURCE -> DESTINATION", "VLAN", "TOS", "END", "AGO"];
+        lines.push(row_text(width, titles));
         for (key, row) in flows {
-            lines.push(row_text(
-                width,
-                [
-                    &key.protocol.map_or("-".into(), line::protocol),
-                    &row.endpoints,
-                    &key.vlan.map_or_else(|| "-".to_owned(), |vlan| vlan.to_string()),
-                    &line::class_of_service(key.class_of_service),
-                    &line::flags(key.protocol, Some(row.flags)),
-                    &row.packets.to_string(),
-                    &human(row.octets),
-                    &row.end_reason.map_or("-".into(), line::end_reason),
-                    &format!("{}s", now.since(row.heard).as_secs()),
-                ],
-            ));
+            let cells = [
+                &human(row.octets),
+                &row.packets.to_string(),
+                &*key.protocol.map_or("-".into(), line::protocol),
+                &*line::flags(key.protocol, Some(row.flags)),
+                &row.endpoints,
+                &key.vlan.map_or_else(|| "-".to_owned(), |vlan| vlan.to_string()),
+                &*line::class_of_service(key.class_of_service),
+                &*row.end_reason.map_or("-".into(), line::end_reason),
+                &format!("{}s", now.since(row.heard).as_secs()),
+            ];
+            lines.push(row_text(width, cells));
         }
         if self.flows.is_empty() {
             lines.push("no flow yet: a flow is exported when it ends".to_owned());
@@ -128,7 +125,7 @@ fn head(totals: &Totals, shown: usize) -> Vec<String> {
     let counters = &totals.counters;
     vec![
         format!(
-            "{} records, {} packets, {} in {} datagrams of {} sessions; flows of the last minute: {shown}",
+            "{} records, {} packets, {} in {} datagrams; sessions: {}; flows of the last minute: {shown}",
             counters.records,
             counters.packets,
             human(counters.octets),
@@ -140,26 +137,27 @@ fn head(totals: &Totals, shown: usize) -> Vec<String> {
     ]
 }
 
-/// What did not arrive or could not be read, in one line; every number has its name.
+/// What did not arrive or could not be read; what is zero is left out.
 pub(super) fn losses(totals: &Totals) -> String {
     let counters = &totals.counters;
-    format!(
-        "missing {} records (IPFIX) {} datagrams (v9), dropped {}, malformed {}, unknown template {}, unsupported version {}",
-        counters.missing_records,
-        counters.missing_datagrams,
-        totals.dropped,
-        counters.malformed,
-        counters.unknown_template,
-        counters.unsupported_version
-    )
+    let all = [
+        (counters.missing_records, "records missing (IPFIX)"),
+        (counters.missing_datagrams, "datagrams missing (v9)"),
+        (totals.dropped, "datagrams dropped by the kernel"),
+        (counters.malformed, "datagrams malformed"),
+        (counters.unknown_template, "sets without template"),
+        (counters.unsupported_version, "datagrams of other versions"),
+    ];
+    let some: Vec<String> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if some.is_empty() { "nothing lost".to_owned() } else { some.join(", ") }
 }
 
-fn row_text(
-    width: usize,
-    [proto, endpoints, vlan, tos, flags, packets, octets, end, ago]: [&str; 9],
-) -> String {
+/// The columns one can do without come last: a narrow terminal cuts them off.
+fn row_text(width: usize, row: [&str; 9]) -> String {
+    let [octets, packets, proto, flags, endpoints, vlan, tos, end, ago] = row;
     format!(
-        "{proto:<6} {endpoints:<width$} {vlan:>4} {tos:>4} {flags:<8} {packets:>9} {octets:>10} {end:<9} {ago:>4}"
+        "{octets:>10} {packets:>9} {proto:<6} {flags:<8} {endpoints:<width$} {vlan:>4} {tos:>4} {end:<9} {ago:>4}"
     )
 }
 

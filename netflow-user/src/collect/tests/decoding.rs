@@ -112,6 +112,20 @@ fn ipfix_flows_decode_and_options_count_in_the_sequence() {
 }
 
 #[test]
+fn ipfix_uptimes_become_times_of_day_once_the_exporter_tells_when_it_started() {
+    // systemInitTimeMilliseconds is in VEC-7's options (template 523): an hour before the Export Time.
+    let (mut collector, _) = heard(&[6]);
+    let template = [0, 2, 0, 12, 1, 44, 0, 1, 0, 22, 0, 4];
+    let data = [1, 44, 0, 8, 0, 0x36, 0xc7, 0x70];
+    let message =
+        [&[0, 10, 0, 36, 0x69, 0x55, 0xb9, 0][..], &[0, 0, 0, 0, 0, 0, 0, 7], &template, &data].concat();
+    let start = |collector: &mut Collector| collector.decode(exporter(), &message)[0].start();
+    assert_eq!(start(&mut collector), None);
+    collector.decode(exporter(), &vector(7));
+    assert_eq!(start(&mut collector).unwrap().to_string(), "2025-12-31T23:59:50.000Z");
+}
+
+#[test]
 fn reverse_elements_keep_apart_from_forward_ones() {
     // VEC-9.
     let (collector, flows) = heard(&[6, 7, 8, 9]);
