@@ -64,10 +64,7 @@ pub fn check(llvm_major: u32) -> Result<()> {
         let total: usize =
             reached.iter().filter_map(|name| functions.get(*name)).map(|f| f.instructions).sum();
         let section = functions.get(program).map_or("", |function| &function.section);
-        eprintln!(
-            "kernel object: {program} ({section}): {total} instructions in {} functions",
-            reached.len()
-        );
+        eprintln!("kernel object: {program} ({section}): {total} instructions, functions: {}", reached.len());
         let loops = reached.into_iter().filter(|name| BYTE_LOOPS.contains(name));
         let loops =
             loops.filter(|name| !ACCEPTED.iter().any(|(p, function, _)| (*p, function) == (program, name)));
