@@ -56,7 +56,16 @@ fn privileged(filters: &[String]) -> Result<()> {
         let path = env::var("PATH").context("PATH is not UTF-8")?;
         cargo.arg("--config").arg(runner(sudo, &path));
     }
-    cargo.args(["--release", "--package", "tests", "--no-fail-fast", "--", "--ignored", "--test-threads=1"]);
+    cargo.args([
+        "--release",
+        "--package",
+        "tests",
+        "--tests",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+        "--test-threads=1",
+    ]);
     process::show(cargo.args(filters))
 }
 
