@@ -143,8 +143,10 @@ fn tail(text: &str, count: usize) -> String {
 }
 
 fn is_network_failure(text: &str) -> bool {
-    const SIGNS: [&str; 7] = [
+    const SIGNS: [&str; 9] = [
         "Temporary failure resolving",
+        "Temporary failure in name resolution",
+        "error sending request",
         "Could not resolve",
         "Couldn't resolve host",
         "Could not connect",
@@ -182,9 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn network_failures_of_apt_and_cargo_are_told_from_others() {
+    fn network_failures_of_apt_cargo_and_rustup_are_told_from_others() {
         assert!(is_network_failure("Err:1 Temporary failure resolving 'mirror'"));
         assert!(is_network_failure("[6] Could not resolve hostname (Could not resolve host: x)"));
+        assert!(is_network_failure(
+            "error sending request for url (x): Temporary failure in name resolution"
+        ));
         assert!(!is_network_failure("E: Unable to locate package rustc-web"));
     }
 
