@@ -1,8 +1,10 @@
-//! Builds the kernel program and leaves the object where `include_bytes_aligned!` finds it.
+//! Builds the kernel program that the agent carries.
 
-fn main() -> anyhow::Result<()> {
-    aya_build::build_ebpf(
-        [aya_build::Package { name: "netflow-ebpf", root_dir: "../netflow-ebpf", ..Default::default() }],
-        aya_build::Toolchain::Custom("bpf"),
-    )
+#[path = "../xtask/kernel_program.rs"]
+mod kernel_program;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kernel_program::build("netflow-ebpf", "netflow-ebpf", &["netflow-common"])
 }

@@ -1,15 +1,10 @@
-//! Builds the generator's kernel half and leaves the object where `include_bytes_aligned!` finds it.
+//! Builds the kernel half of the tests' packet generator.
 
-use std::process::Command;
+#[path = "../xtask/kernel_program.rs"]
+mod kernel_program;
 
-use aya_build::{Package, Toolchain};
+use std::process::ExitCode;
 
-fn main() -> aya_build::Result<()> {
-    let linked = Command::new("rustup")
-        .args(["toolchain", "list"])
-        .output()
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == "bpf"));
-    let toolchain = if linked { Toolchain::Custom("bpf") } else { Toolchain::Nightly };
-    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/generator-ebpf");
-    aya_build::build_ebpf([Package { name: "generator-ebpf", root_dir, ..Package::default() }], toolchain)
+fn main() -> ExitCode {
+    kernel_program::build("generator-ebpf", "tests/generator-ebpf", &[])
 }
