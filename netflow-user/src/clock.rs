@@ -56,10 +56,10 @@ pub fn calibrate(kernel: &mut Kernel) -> Result<TickClock, KernelError> {
         let began =
             readings.first().map_or(reading.monotonic_nanos, |first: &ClockReading| first.monotonic_nanos);
         readings.push(reading);
-        if u128::from(reading.monotonic_nanos - began) >= CALIBRATION.as_nanos() {
-            if let Some(clock) = TickClock::from_readings(&readings) {
-                return Ok(clock);
-            }
+        if u128::from(reading.monotonic_nanos - began) >= CALIBRATION.as_nanos()
+            && let Some(clock) = TickClock::from_readings(&readings)
+        {
+            return Ok(clock);
         }
     }
 }

@@ -21,47 +21,9 @@ pub mod config;
 pub mod ledger;
 pub mod time;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
-use tracing_subscriber::filter::LevelFilter;
-
-use crate::{
-    cli::{Command, Log, LogFormat, LogLevel},
-    config::{CollectConfig, ReadConfig, RunConfig},
-};
-
-/// Starts the log on standard error: standard output belongs to flows.
-pub fn start_log(log: &Log) {
-    let level = match log.log_level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
-    match log.log_format {
-        LogFormat::Text => subscriber.with_ansi(false).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
-}
-
-/// Decides and runs; the exit code is the process's.
-pub fn run_command(command: Command) -> ExitCode {
-    let decided = match command {
-        Command::Run(run) => RunConfig::new(*run).map(Decided::Run),
-        Command::Read(read) => ReadConfig::new(*read).map(Decided::Read),
-        Command::Collect(collect) => Ok(Decided::Collect(CollectConfig::new(collect))),
-    };
-    match decided {
-        Ok(decided) => decided.run(),
-        Err(error) => {
-            say(&agent::chain(&error));
-            ExitCode::from(2)
-        }
-    }
-}
+use crate::config::{CollectConfig, ReadConfig, RunConfig};
 
 /// A command with its configuration.
 pub enum Decided {
@@ -101,7 +63,8 @@ impl Decided {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that says why the process ends")]
-fn say(line: &str) {
+/// The one line that says why the process ends.
+#[expect(clippy::print_stderr, reason = "the log may be a file, or off")]
+pub fn say(line: &str) {
     eprintln!("netflow: {line}");
 }

@@ -238,9 +238,14 @@ fn joined<T>(result: Result<Result<T, AgentError>, tokio::task::JoinError>) -> R
 
 /// The built-in collector: there is one where no other was given.
 struct Collector {
-    serving: Option<(JoinHandle<Result<Summary, CollectError>>, watch::Sender<bool>)>,
+    serving: Option<Serving>,
     result: Option<Result<Summary, CollectError>>,
     address: Option<SocketAddr>,
+}
+
+struct Serving {
+    task: JoinHandle<Result<Summary, CollectError>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Collector {
@@ -255,9 +260,9 @@ impl Collector {
     fn serve(listener: Listener, format: collect::Format) -> Self {
         let address = Some(listener.address());
         let (stop, stopped) = watch::channel(false);
-        let serving =
+        let task =
             tokio::spawn(collect::run(listener, format, stopped, io::stdout(), || clock::now().monotonic));
-        Self { serving: Some((serving, stop)), result: None, address }
+        Self { serving: Some(Serving { task, stop }), result: None, address }
     }
 
     /// Where to export: what was given, or the built-in collector.
@@ -275,8 +280,8 @@ impl Collector {
     /// Completes when it ends by itself: the reader of its output has left, or it failed.
     async fn ended(&mut self) {
         match &mut self.serving {
-            Some((serving, _)) => {
-                let result = serving.await;
+            Some(serving) => {
+                let result = (&mut serving.task).await;
                 self.serving = None;
                 self.result = result.ok();
             }
@@ -286,14 +291,16 @@ impl Collector {
 
     /// Lets it take what has been sent, and ends it.
     async fn finish(mut self) -> Result<(), AgentError> {
-        if let Some((serving, stop)) = self.serving.take() {
+        if let Some(Serving { task, stop }) = self.serving.take() {
             let _ = stop.send(true);
-            self.result = serving.await.ok();
+            self.result = task.await.ok();
         }
         match self.result {
-            Some(Err(error)) => Err(error.into()),
-            _ => Ok(()),
+            Some(Ok(summary)) => info!("collector: {summary}"),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
         }
+        Ok(())
     }
 }
 

@@ -54,7 +54,7 @@ fn missing(effective: u64) -> Option<String> {
     let has = |bit: u32| effective & (1 << bit) != 0;
     let lacking: Vec<&str> = NEEDED
         .iter()
-        .filter(|(bit, _)| !has(*bit) && !(*bit >= 38 && has(SYS_ADMIN)))
+        .filter(|(bit, _)| !has(*bit) && (*bit < 38 || !has(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
     (!lacking.is_empty()).then(|| lacking.join(", "))

@@ -52,7 +52,7 @@ pub fn prepared(setup: &Setup) -> Result<()> {
     for name in &files {
         let path = root.join(name);
         let Some(text) = read_text(&path)? else { continue };
-        for finding in check(name, text) {
+        for finding in check(name, text, &root.to_string_lossy()) {
             let kind = if finding.is_error { "error" } else { "warning" };
             *(if finding.is_error { &mut errors } else { &mut warnings }) += 1;
             eprintln!("{kind}: {name}:{}: {}", finding.line, finding.text);
@@ -72,8 +72,8 @@ pub fn prepared(setup: &Setup) -> Result<()> {
 }
 
 /// All checks of one file.
-fn check(name: &str, text: String) -> Vec<Finding> {
-    let mut findings = words::check_paths(&text);
+fn check(name: &str, text: String, checkout: &str) -> Vec<Finding> {
+    let mut findings = words::check_paths(&text, checkout);
     if name.ends_with(".rs") {
         findings.extend(check_length(&text));
         let source = Source::new(name, text);
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn findings_of_a_file_come_in_the_order_of_its_lines() {
         let text = "use crate::transport::Udp;\nfn f() { todo!() }\n".to_owned();
-        let findings = check("netflow-user/src/message/mod.rs", text);
+        let findings = check("netflow-user/src/message/mod.rs", text, "/home/me/netflow");
         assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), [1, 2], "{findings:?}");
     }
 }
