@@ -1,0 +1,108 @@
+//! README's tables against what the program does: options, exported fields, reasons.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory as _;
+use netflow_common::{Loss, Note, Refusal};
+use netflow_user::{
+    cli::Cli,
+    ledger::NotSent,
+    message::{Protocol, template},
+};
+
+const README: &str = include_str!("../../README.md");
+
+/// The cells of the table between two markers, without its two header lines.
+fn table(name: &str) -> Vec<Vec<String>> {
+    let (_, rest) = README.split_once(&format!("<!-- {name} -->\n")).unwrap();
+    let (table, _) = rest.split_once(&format!("<!-- /{name} -->")).unwrap();
+    table
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let line = line.replace("\\|", "/");
+            line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_option_of_run_stands_in_readme_with_its_default() {
+    let mut command = Cli::command();
+    command.build();
+    let run = command.find_subcommand("run").unwrap();
+    let rows = table("flags");
+    let mut documented: BTreeSet<String> = BTreeSet::new();
+    for row in &rows {
+        let at = row[0].find("--").unwrap() + 2;
+        let name: String = row[0][at..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
+        documented.insert(name.clone());
+        let argument = run.get_arguments().find(|argument| argument.get_long() == Some(name.as_str()));
+        let argument = argument.unwrap_or_else(|| panic!("README has --{name}, `run` has not"));
+        if argument.get_action().takes_values() {
+            for default in argument.get_default_values() {
+                let default = default.to_string_lossy();
+                assert!(
+                    row[1].trim_matches('`') == default,
+                    "--{name}: README says {}, it is {default}",
+                    row[1]
+                );
+            }
+        }
+    }
+    for argument in run.get_arguments() {
+        let name = argument.get_long().unwrap_or_default();
+        assert!(
+            documented.contains(name) || ["help", "version"].contains(&name),
+            "--{name} is missing in README"
+        );
+    }
+}
+
+/// What one pair of columns of the field table says: (id, octets).
+fn documented_fields(id_column: usize) -> BTreeSet<(u16, u16)> {
+    let mut fields = BTreeSet::new();
+    for row in table("fields") {
+        let split = |cell: &str| -> Vec<u16> {
+            cell.split([',', '/']).filter_map(|part| part.trim().parse().ok()).collect()
+        };
+        let (ids, lengths) = (split(&row[id_column]), split(&row[id_column + 1]));
+        for (i, id) in ids.iter().enumerate() {
+            fields.insert((*id, *lengths.get(i).unwrap_or(&lengths[0])));
+        }
+    }
+    fields
+}
+
+#[test]
+fn every_exported_field_stands_in_readme_with_its_length() {
+    for (protocol, column) in [(Protocol::Ipfix, 1), (Protocol::NetflowV9, 3)] {
+        let mut exported = BTreeSet::new();
+        for family in [template::AddressFamily::Ipv4, template::AddressFamily::Ipv6] {
+            for field in template::fields(protocol, family) {
+                exported.insert((field.id(), field.length));
+            }
+        }
+        assert_eq!(documented_fields(column), exported, "{protocol:?}");
+    }
+    for family in [template::AddressFamily::Ipv4, template::AddressFamily::Ipv6] {
+        for field in template::fields(Protocol::Ipfix, family) {
+            assert!(
+                table("fields").iter().any(|row| row[0].contains(field.name())),
+                "{} is missing in README",
+                field.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reason_stands_in_readme() {
+    let names = Refusal::ALL.iter().map(|reason| reason.name());
+    let names = names.chain(Loss::ALL.iter().map(|reason| reason.name()));
+    let names = names.chain(Note::ALL.iter().map(|note| note.name()));
+    for name in names.chain(NotSent::ALL.iter().map(|reason| reason.name())) {
+        assert!(README.contains(&format!("`{name}`")), "{name} is missing in README");
+    }
+}
