@@ -111,6 +111,9 @@ fn behind_ethertype<F: Frame + ?Sized>(
     for _ in 0..=MAX_TAGS {
         match ethertype {
             0x8100 | 0x88a8 | 0x9100 => {
+                if tags == MAX_TAGS {
+                    return Err(Refusal::LinkTooDeep);
+                }
                 let tag: Tag = frame.read(offset).ok_or(Refusal::LinkTruncated)?;
                 if tags == 0 {
                     vlan_id = tag.control.value() & 0x0fff;
