@@ -14,7 +14,7 @@ mod entry {
     use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
     use aya_log_ebpf::debug;
     use netflow_common::Refusal;
-    use netflow_ebpf::packet::{self, LinkType, Packet};
+    use netflow_ebpf::packet::{self, HEADER_LIMIT, LinkType, Packet};
 
     use crate::{
         map::{self, Books, setting},
@@ -58,10 +58,12 @@ mod entry {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
             let whole = whole_length(context);
             if whole > length {
-                length = whole;
-                if parsed.is_err() || parsed.is_ok_and(|packet| !packet.notes.is_empty()) {
+                // A linear part of HEADER_LIMIT octets has shown all that is ever read. A shorter one may end
+                // within a header, and not each such end shows in the result: TCP control bits are just missing.
+                if length < HEADER_LIMIT {
                     parsed = packet::parse(&CopiedFrame::copy(context, whole)?, link);
                 }
+                length = whole;
             }
         }
         match parsed {
