@@ -63,12 +63,18 @@ impl Kernel {
     /// # Errors
     /// Named by step: privileges, kernel version, memory, verifier.
     pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
-        let version = permissions::check()?;
-        let program = if version >= KernelVersion::XDP_FRAGMENTS {
-            names::PROGRAM_XDP_FRAGS
-        } else {
-            names::PROGRAM_XDP
-        };
+        let fragments = permissions::check()? >= KernelVersion::XDP_FRAGMENTS;
+        Self::load_entry_point(options, fragments)
+    }
+
+    /// Loads the meter with the entry point for frames of several buffers, or with the other one: for
+    /// drivers that refuse `frags`, and for tests of both.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_entry_point(options: &LoadOptions, fragments: bool) -> Result<Self, KernelError> {
+        permissions::check()?;
+        let program = if fragments { names::PROGRAM_XDP_FRAGS } else { names::PROGRAM_XDP };
         let online = online_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
         let cpus = online.iter().max().map_or(1, |highest| highest + 1);
         let possible = nr_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, InnerMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, TestRun as _, TestRunOptions, TestRunResult, Xdp},
 };
 use aya_log::EbpfLogger;
 use log::Log;
@@ -163,16 +163,44 @@ impl Kernel {
     ///
     /// # Errors
     /// What the kernel says; a frame below 14 octets is refused with `EINVAL`.
-    pub fn test_run(
-        &mut self,
-        frame: &[u8],
-        repeat: u32,
-    ) -> Result<aya::programs::TestRunResult, ProgramError> {
-        let program: &mut Xdp = match self.ebpf.program_mut(self.program) {
-            Some(program) => program.try_into()?,
-            None => return Err(ProgramError::NotLoaded),
-        };
-        program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() })
+    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult, ProgramError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.meter()?.test_run(options)
+    }
+
+    /// The same with only the first `linear` octets in the linear part and the rest in further buffers.
+    /// (Kernel 6.18: `data_end` of the context given in says so. Older ones refuse it with `EINVAL`.)
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn test_run_split(&mut self, frame: &[u8], linear: u32) -> Result<TestRunResult, ProgramError> {
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: [u32; 6] = [0, linear, 0, 0, 0, 0];
+        let context = bytemuck::bytes_of(&context);
+        let options =
+            TestRunOptions { data_in: Some(frame), ctx_in: Some(context), ..TestRunOptions::default() };
+        self.meter()?.test_run(options)
+    }
+
+    /// How many instructions the verifier walked through for each loaded program (kernel 5.16); it gives
+    /// up at a million.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn verified_instructions(&self) -> Result<Vec<(String, Option<u32>)>, ProgramError> {
+        let mut counts = Vec::new();
+        for (name, program) in self.ebpf.programs() {
+            match program.info() {
+                Ok(info) => counts.push((name.to_owned(), info.verified_instruction_count())),
+                Err(ProgramError::NotLoaded) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(counts)
+    }
+
+    fn meter(&mut self) -> Result<&mut Xdp, ProgramError> {
+        self.ebpf.program_mut(self.program).ok_or(ProgramError::NotLoaded)?.try_into()
     }
 
     /// The program's log, to be flushed when it is readable; empty unless `explain` was asked for.
