@@ -3,10 +3,12 @@
 
 pub mod agent;
 pub mod captures;
+pub mod frame_table;
 pub mod frames;
 pub mod generator;
 pub mod judges;
 pub mod lab;
 pub mod ledger;
+pub mod meter;
 pub mod process;
 pub mod raw;

@@ -1,0 +1,203 @@
+//! Damages frames as wires, attackers and unlucky software do: octet by octet, and by whole headers.
+
+use netflow_ebpf::packet::{LinkType, parse};
+
+use crate::random::Random;
+
+/// Longer frames differ in nothing that is read, and slow the run down.
+const LONGEST: usize = 1600;
+/// What the kernel takes in a test run.
+pub const SHORTEST: usize = 14;
+
+/// Versions with header lengths, protocol and extension header numbers, limits.
+const OCTETS: [u8; 34] = [
+    0, 1, 2, 4, 5, 6, 7, 8, 0x0f, 0x10, 17, 0x1f, 0x20, 33, 43, 44, 0x40, 0x44, 0x45, 0x46, 0x4f, 50, 51, 58,
+    59, 60, 0x60, 0x7f, 0x80, 132, 135, 140, 0xfe, 0xff,
+];
+/// EtherTypes and what is near them, lengths, fragment fields.
+const PAIRS: [u16; 30] = [
+    0, 1, 4, 5, 7, 8, 19, 20, 23, 24, 36, 40, 60, 0x05ff, 0x0600, 0x0800, 0x0806, 0x1fff, 0x2000, 0x2001,
+    0x4000, 0x8100, 0x8847, 0x8848, 0x8863, 0x8864, 0x86dd, 0x88a8, 0x9100, 0xffff,
+];
+const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+const EXTENSIONS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+
+/// Turns a seed into a frame that nobody has seen, one to five steps away from it.
+pub fn mutate(frame: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
+    for _ in 0..=random.below(5) {
+        step(frame, seeds, random);
+        frame.truncate(LONGEST);
+        if frame.len() < SHORTEST {
+            frame.resize(SHORTEST, random.octet());
+        }
+    }
+}
+
+fn step(frame: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
+    match random.below(20) {
+        0 | 1 => {
+            for _ in 0..=random.below(4) {
+                let place = header_place(frame, random);
+                frame[place] ^= 1 << random.below(8);
+            }
+        }
+        2 | 3 => {
+            let place = header_place(frame, random);
+            frame[place] = random.of(&OCTETS);
+        }
+        4 => {
+            let place = header_place(frame, random);
+            frame[place] = random.octet();
+        }
+        5 | 6 => {
+            let place = header_place(frame, random) & !1;
+            put(frame, place, random.of(&PAIRS));
+        }
+        7 => frame.truncate(SHORTEST + random.below(frame.len())),
+        8 => frame.truncate(SHORTEST + random.below(80)),
+        9 => {
+            let length = frame.len() + random.below(64);
+            let filling = random.octet();
+            frame.resize(length, filling);
+        }
+        10 => {
+            for _ in 0..=random.below(4) {
+                insert(
+                    frame,
+                    12,
+                    &[random.of(&TAGS).to_be_bytes(), [random.octet(), random.octet()]].concat(),
+                );
+            }
+        }
+        11 if frame.len() >= 18 => drop(frame.drain(12..16)),
+        12 => labels(frame, random),
+        13 => wrap(frame, random),
+        14 | 15 => extension(frame, random),
+        16 => options(frame, random),
+        17 => lengths(frame, random),
+        18 => {
+            let other = &seeds[random.below(seeds.len())];
+            let (keep, from) = (header_place(frame, random), header_place(other, random));
+            frame.truncate(keep);
+            frame.extend(&other[from..]);
+        }
+        _ => {
+            let start = header_place(frame, random);
+            let end = (start + random.below(12)).min(frame.len());
+            frame[start..end].fill_with(|| random.octet());
+        }
+    }
+}
+
+/// Mostly within the headers, for what lies behind them changes nothing.
+fn header_place(frame: &[u8], random: &mut Random) -> usize {
+    match random.below(8) {
+        0 => random.below(frame.len()),
+        1..4 => 12 + random.below(frame.len().min(24) - 12),
+        _ => 12 + random.below(frame.len().min(100) - 12),
+    }
+}
+
+fn put(frame: &mut [u8], place: usize, value: u16) {
+    if let Some(octets) = frame.get_mut(place..place + 2) {
+        octets.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn insert(frame: &mut Vec<u8>, place: usize, octets: &[u8]) {
+    frame.splice(place..place, octets.iter().copied());
+}
+
+/// Puts what follows the Ethernet header under a label stack of some depth.
+fn labels(frame: &mut Vec<u8>, random: &mut Random) {
+    let depth = 1 + random.below(12);
+    put(frame, 12, random.of(&[0x8847, 0x8848]));
+    for level in 0..depth {
+        // The one inserted first comes to stand last.
+        let bottom = u8::from(level == 0 && !random.one_in(20));
+        let label = [random.octet(), random.octet(), random.octet() & 0xfe | bottom, random.octet()];
+        insert(frame, 14, &label);
+    }
+}
+
+/// Puts what follows the Ethernet header into PPPoE or behind LLC and SNAP.
+fn wrap(frame: &mut Vec<u8>, random: &mut Random) {
+    let ether_type = [frame[12], frame[13]];
+    if random.one_in(2) {
+        let ipv6 = ether_type == [0x86, 0xdd];
+        let protocol = if random.one_in(8) {
+            0xc0
+        } else if ipv6 {
+            0x57
+        } else {
+            0x21
+        };
+        insert(frame, 14, &[0x11, 0, random.octet(), random.octet(), 0, random.octet(), 0, protocol]);
+        put(frame, 12, 0x8864);
+    } else {
+        insert(frame, 14, &[0xaa, 0xaa, 3, 0, 0, 0, ether_type[0], ether_type[1]]);
+        put(frame, 12, random.below(0x0610) as u16);
+    }
+}
+
+/// Where the IP header stands, if it is one of this version.
+fn ip_header(frame: &[u8], version: u8) -> Option<usize> {
+    let packet = parse(frame, LinkType::Ethernet).ok()?;
+    (packet.key.ip_version == version).then_some(packet.offset as usize)
+}
+
+/// One more IPv6 extension header, the first of the chain; the payload length learns of it or does not.
+fn extension(frame: &mut Vec<u8>, random: &mut Random) {
+    let Some(ip) = ip_header(frame, 6) else { return };
+    for _ in 0..=random.below(4) {
+        let number = random.of(&EXTENSIONS);
+        let units = if random.one_in(4) { random.below(16) } else { random.below(3) };
+        let length = match number {
+            44 => 8,
+            51 => (units + 2) * 4,
+            _ => (units + 1) * 8,
+        };
+        let mut header = vec![0; length];
+        header[0] = frame[ip + 6];
+        header[1] = if random.one_in(8) { random.octet() } else { units as u8 };
+        if number == 44 {
+            header[1] = random.octet();
+            put(&mut header, 2, random.of(&[0, 1, 6, 8, 9, 0x0100, 0xfff8, 0xffff]));
+        }
+        frame[ip + 6] = number;
+        insert(frame, ip + 40, &header);
+        if !random.one_in(4) {
+            let stated = u16::from_be_bytes([frame[ip + 4], frame[ip + 5]]);
+            put(frame, ip + 4, stated.wrapping_add(length as u16));
+        }
+    }
+}
+
+/// IPv4 options, which the header length knows of or does not.
+fn options(frame: &mut Vec<u8>, random: &mut Random) {
+    let Some(ip) = ip_header(frame, 4) else { return };
+    let words = 1 + random.below(10);
+    let filling = random.octet();
+    insert(frame, ip + 20, &vec![filling; words * 4]);
+    if !random.one_in(4) {
+        frame[ip] = frame[ip] & 0xf0 | (5 + words as u8);
+    }
+    if !random.one_in(4) {
+        let stated = u16::from_be_bytes([frame[ip + 2], frame[ip + 3]]);
+        put(frame, ip + 2, stated.wrapping_add(words as u16 * 4));
+    }
+}
+
+/// The IP length, near what it should be or far from it; or the fragment field.
+fn lengths(frame: &mut [u8], random: &mut Random) {
+    for (version, place, fixed) in [(4, 2, 0), (6, 4, 40)] {
+        let Some(ip) = ip_header(frame, version) else { continue };
+        let rest = (frame.len() - ip - fixed) as u16;
+        let near = rest.wrapping_add(random.below(32) as u16).wrapping_sub(16);
+        let value = if random.one_in(2) { near } else { random.below(80) as u16 };
+        put(frame, ip + place, value);
+        if version == 4 && random.one_in(3) {
+            put(frame, ip + 6, random.of(&[0, 1, 0x1fff, 0x2000, 0x2001, 0x4000, 0x8000, 0xe000]));
+        }
+    }
+}

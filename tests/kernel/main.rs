@@ -1,0 +1,9 @@
+//! The packet parser on the host and the kernel program on its own kernel: the same frames, the same counts.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod captures;
+mod limits;
+mod program;
+mod split;
+mod table;

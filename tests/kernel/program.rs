@@ -1,0 +1,23 @@
+//! The program as the kernel took it.
+
+use tests::meter::{KernelMeter, LOAD_OPTIONS};
+
+/// The verifier gives up after this many instructions.
+const VERIFIER_LIMIT: u32 = 1_000_000;
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn the_verifier_needs_less_than_half_of_what_it_grants() {
+    for fragments in [true, false] {
+        for precise_clock in [true, false] {
+            let options = netflow_user::kernel::LoadOptions { precise_clock, explain: true, ..LOAD_OPTIONS };
+            let meter = KernelMeter::load(&options, fragments).unwrap();
+            for (name, count) in meter.kernel.verified_instructions().unwrap() {
+                // Kernels before 5.16 do not tell.
+                let Some(count) = count else { continue };
+                eprintln!("{name} (precise clock: {precise_clock}): {count} instructions verified");
+                assert!(count < VERIFIER_LIMIT / 2, "{name}");
+            }
+        }
+    }
+}
