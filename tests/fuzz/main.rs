@@ -124,7 +124,7 @@ fn kernel_and_host_agree_on_mutated_packets() {
         totals.add(&found.stats);
         flows += found.flows.len();
         turn += 1;
-        if turn % 256 == 0 {
+        if turn.is_multiple_of(256) {
             eprintln!("{} packets in {:?}", totals.seen_packets, start.elapsed());
         }
     }

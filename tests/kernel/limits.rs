@@ -143,7 +143,7 @@ fn counters_add_up_and_keep_extremes_over_many_packets() {
     let mut host = HostMeter::default();
     for (ttl, bits) in [(64, 0x02), (1, 0x10), (255, 0x1ff), (64, 0), (128, 0x800)] {
         let (from, to) = ("10.1.0.1:1000".parse().unwrap(), "10.2.0.2:2000".parse().unwrap());
-        let mut frame = frame(&tests::frames::tcp(from, to, 0, 0, &vec![0; usize::from(ttl as u8)]));
+        let mut frame = frame(&tests::frames::tcp(from, to, 0, 0, &vec![0; usize::from(ttl)]));
         frame[22] = ttl;
         frame[46..48].copy_from_slice(&(0x5000u16 | bits).to_be_bytes());
         kernel.enter(&frame).unwrap();
