@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use netflow_common::{Address, FlowKey, Ports};
 use netflow_ebpf::packet::{LinkType, Packet, parse};
-use netflow_user::capture::{self, CaptureFile};
+use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Flip;
 use tests::captures::{Capture, ReferenceFlow, ReferenceKey, find};
 use tests::meter::{HostMeter, KernelMeter, LOAD_OPTIONS, XDP_PASS};
@@ -117,7 +117,7 @@ fn frames(capture: &Capture) -> Vec<Vec<u8>> {
     let mut file = CaptureFile::open(&capture.path).unwrap();
     let mut frames = Vec::new();
     while let Some(packet) = file.next_packet().unwrap() {
-        assert_eq!(packet.link_type, capture::LinkType::Ethernet);
+        assert_eq!(packet.link_type, LinkType::Ethernet);
         frames.push(packet.octets.to_vec());
     }
     frames

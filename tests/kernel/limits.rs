@@ -1,6 +1,6 @@
 //! What happens beside the reading of packets: tap mode, clocks, full maps, the watermark.
 
-use netflow_common::{Loss, Refusal};
+use netflow_common::{FlowCounters, FlowKey, Loss, Refusal};
 use netflow_user::drain::{Drain, TickClock};
 use netflow_user::kernel::{Flip, LoadOptions};
 use netflow_user::{clock, time::MonotonicNanos};
@@ -61,8 +61,8 @@ fn times_of_a_flow(meter: &mut KernelMeter, ticks: &TickClock) -> [u64; 2] {
     meter.enter(&flow(1)).unwrap();
     let frozen = meter.kernel.flip(Flip::Wait).unwrap();
     let mut times = Vec::new();
-    let mut take = |_: &_, counters: &netflow_common::FlowCounters| {
-        times.push([counters.first, counters.last]);
+    let mut take = |deltas: &[(FlowKey, FlowCounters)]| {
+        times.extend(deltas.iter().map(|(_, counters)| [counters.first, counters.last]));
     };
     Drain::default().take(&mut meter.kernel, frozen, ticks, &mut take).unwrap();
     assert_eq!(times.len(), 1);

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use netflow_common::{KernelStats, Note, Refusal};
+use netflow_common::{FlowCounters, KernelStats, Note, Refusal};
 use netflow_ebpf::packet::{LinkType, MAX_LABELS, MAX_TAGS, parse};
+use netflow_user::kernel::Flip;
 use tests::frame_table::{FrameCase, ethernet_table, frame_table};
 use tests::meter::{Counted, HostMeter, KernelMeter, LOAD_OPTIONS, TEST_RUN_INTERFACE, XDP_PASS};
 
@@ -94,7 +95,7 @@ fn the_table_as_a_whole_adds_up_as_on_the_host() {
                 host.enter(&case.frame);
             }
         }
-        let found = kernel.take_by(netflow_user::kernel::Flip::Wait).unwrap();
+        let found = kernel.take_by(Flip::Wait).unwrap();
         assert_eq!(found.difference(&host.take()), None);
         assert!(found.balanced());
     }
@@ -135,7 +136,7 @@ fn expected(case: &FrameCase) -> Counted {
             }
             let mut key = packet.key;
             key.interface = TEST_RUN_INTERFACE;
-            let counters = netflow_common::FlowCounters {
+            let counters = FlowCounters {
                 packets: 1,
                 octets: packet.octets.into(),
                 first: 0,

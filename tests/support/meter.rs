@@ -107,7 +107,14 @@ impl HostMeter {
         };
         let key = FlowKey { interface: TEST_RUN_INTERFACE, ..packet.key };
         match self.counted.flows.get_mut(&key) {
-            Some(counters) => counters.merge(&delta),
+            Some(counters) => {
+                counters.packets += 1;
+                counters.octets += delta.octets;
+                counters.tcp_control_bits |= packet.tcp_control_bits;
+                counters.minimum_ttl = counters.minimum_ttl.min(packet.ttl);
+                counters.maximum_ttl = counters.maximum_ttl.max(packet.ttl);
+                // The flow label stays that of the first packet.
+            }
             None => {
                 stats.inserted += 1;
                 self.counted.flows.insert(key, delta);
@@ -169,10 +176,13 @@ impl KernelMeter {
         let mut flows = HashMap::new();
         let mut twice = 0;
         let frozen = self.kernel.flip(flip)?;
-        let drained = self.drain.take(&mut self.kernel, frozen, &TickClock::Nanos, |key, counters| {
-            let counters = FlowCounters { first: 0, last: 0, ..*counters };
-            twice += u64::from(flows.insert(*key, counters).is_some());
-        })?;
+        let mut enter = |deltas: &[(FlowKey, FlowCounters)]| {
+            for (key, counters) in deltas {
+                let counters = FlowCounters { first: 0, last: 0, ..*counters };
+                twice += u64::from(flows.insert(*key, counters).is_some());
+            }
+        };
+        let drained = self.drain.take(&mut self.kernel, frozen, &TickClock::Nanos, &mut enter)?;
         ensure!(twice == 0, "{twice} flows came twice from the map of one CPU");
         Ok(Counted { flows, stats: drained.stats })
     }
