@@ -15,10 +15,8 @@ pub struct Settings {
     pub precise_clock: u8,
     /// 1: drop every packet after counting it (tap mode); 0: pass it on.
     pub tap: u8,
-    /// 1: frames begin with the IP header; 0: with an Ethernet header.
-    pub raw_ip: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 6],
 }
 
 /// Both clocks of the kernel at one instant, written by the clock program.

@@ -51,8 +51,7 @@ mod entry {
     #[inline(always)]
     fn count<const FRAGMENTS: bool>(context: &XdpContext) -> Option<()> {
         let books = Books::open()?;
-        let link = if setting!(raw_ip) != 0 { LinkType::RawIp } else { LinkType::Ethernet };
-        let mut parsed = packet::parse(&LinearFrame(context), link);
+        let mut parsed = packet::parse(&LinearFrame(context), LinkType::Ethernet);
         let mut length = linear_length(context);
         if doubtful(&parsed, length) && FRAGMENTS {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
@@ -61,7 +60,7 @@ mod entry {
                 // A linear part of HEADER_LIMIT octets has shown all that is ever read. A shorter one may end
                 // within a header, and not each such end shows in the result: TCP control bits are just missing.
                 if length < HEADER_LIMIT {
-                    parsed = packet::parse(&CopiedFrame::copy(context, whole)?, link);
+                    parsed = packet::parse(&CopiedFrame::copy(context, whole)?, LinkType::Ethernet);
                 }
                 length = whole;
             }

@@ -54,7 +54,7 @@ static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 /// Read-only, overridden by the agent before the load.
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings =
-    Settings { cpus: 1, watermark: u32::MAX, precise_clock: 0, tap: 0, raw_ip: 0, reserved: [0; 5] };
+    Settings { cpus: 1, watermark: u32::MAX, precise_clock: 0, tap: 0, reserved: [0; 6] };
 
 macro_rules! setting {
     ($field:ident) => {

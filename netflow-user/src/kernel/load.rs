@@ -86,8 +86,7 @@ impl Kernel {
             watermark: sizes.map_size / 4 * WATERMARK_QUARTERS,
             precise_clock: options.precise_clock.into(),
             tap: options.tap.into(),
-            raw_ip: 0,
-            reserved: [0; 5],
+            reserved: [0; 6],
         };
         let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
         let mut ebpf = EbpfLoader::new()
