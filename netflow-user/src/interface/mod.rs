@@ -3,21 +3,26 @@
 //! In: names. Out: [`Interface`]s as the kernel knows them by netlink (never by sysfs: in a network
 //! namespace that may show another one's). This room refuses to know programs and maps.
 
-use std::{
-    collections::BTreeSet,
-    os::fd::{AsFd as _, OwnedFd},
-};
+mod events;
+mod in_use;
+
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::{
     Handle, RouteMessageBuilder, new_connection,
     packet_route::{
         AddressFamily,
-        link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
         route::{RouteAttribute, RouteMessage},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use self::events::{InterfaceEvent, InterfaceEvents};
+
+/// Names that an error shows; a host of containers has hundreds.
+const NAMES_SHOWN: usize = 12;
 
 /// An interface as it was when asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +35,14 @@ pub struct Interface {
     pub up: bool,
     /// Frames begin with an Ethernet header.
     pub ethernet: bool,
+    /// The loopback device.
+    pub loopback: bool,
     /// MTU in octets.
     pub mtu: u32,
+    /// The bridge, bond or VRF that its packets go to, by index.
+    controller: Option<u32>,
+    /// The device below it in the same namespace, by index: of a VLAN or a macvlan, say.
+    lower: Option<u32>,
 }
 
 /// Why an interface cannot be metered.
@@ -54,7 +65,7 @@ pub enum InterfaceError {
         source: Box<rtnetlink::Error>,
     },
     /// There is no interface of that name.
-    #[error("there is no interface {name}; there are {known}")]
+    #[error("there is no interface '{name}'; there are {known}")]
     Unknown {
         /// As given.
         name: String,
@@ -68,26 +79,39 @@ pub enum InterfaceError {
         name: String,
     },
     /// Its frames have no Ethernet header.
-    #[error("interface {name} has no Ethernet header; such devices are not supported yet")]
+    #[error(
+        "the frames of interface {name} have no Ethernet header, which is not supported yet; name another with -i"
+    )]
     NotEthernet {
         /// Its name.
         name: String,
     },
     /// No interface was named and there is no default route.
-    #[error("there is no default route to take the interface from; name one with -i")]
-    NoDefaultRoute,
+    #[error("there is no default route to take the interface from; name one with -i, of {known}")]
+    NoDefaultRoute {
+        /// Those that exist.
+        known: String,
+    },
+    /// The built-in collector could not be reached.
+    #[error(
+        "{name} is down, which the built-in collector needs; bring it up with `ip link set {name} up`, or name a collector with -c"
+    )]
+    LoopbackDown {
+        /// Its name.
+        name: String,
+    },
     /// Tap mode would cut the host off.
     #[error(
-        "--tap would drop everything that {name} receives, and it has {what}; --tap-anyway does it all the same"
+        "--tap would drop everything that {name} receives, and the host uses it: it has {what}; leave out --tap, or say --tap-anyway"
     )]
     TapInUse {
         /// Its name.
         name: String,
-        /// An address or a route.
+        /// An address, a route, or a device that builds on it.
         what: String,
     },
     /// The packet socket for promiscuous mode.
-    #[error("cannot set {name} to promiscuous mode")]
+    #[error("cannot set {name} to promiscuous mode (needs CAP_NET_RAW, or --promiscuous off)")]
     Promiscuous {
         /// Its name.
         name: String,
@@ -120,8 +144,7 @@ impl Interfaces {
     pub async fn find(&self, name: &str) -> Result<Interface, InterfaceError> {
         let all = self.all().await?;
         let Some(found) = all.iter().find(|interface| interface.name == name) else {
-            let known: Vec<&str> = all.iter().map(|interface| interface.name.as_str()).collect();
-            return Err(InterfaceError::Unknown { name: name.to_owned(), known: known.join(", ") });
+            return Err(InterfaceError::Unknown { name: name.to_owned(), known: names(&all) });
         };
         if !found.up {
             return Err(InterfaceError::Down { name: name.to_owned() });
@@ -151,52 +174,18 @@ impl Interfaces {
                 }
             }
         }
-        Err(InterfaceError::NoDefaultRoute)
+        Err(InterfaceError::NoDefaultRoute { known: names(&self.all().await?) })
     }
 
-    /// Refuses an interface on which the host itself lives: one with an address or a route.
+    /// Refuses a loopback interface that is down: it takes packets and loses them without a word.
     ///
     /// # Errors
-    /// It is in use, or netlink failed.
-    pub async fn refuse_in_use(&self, interface: &Interface) -> Result<(), InterfaceError> {
-        let in_use = |what: String| InterfaceError::TapInUse { name: interface.name.clone(), what };
-        let addresses = self
-            .handle
-            .address()
-            .get()
-            .set_link_index_filter(interface.index)
-            .execute()
-            .try_collect::<Vec<_>>()
-            .await
-            .map_err(|source| InterfaceError::Request { what: "addresses", source: Box::new(source) })?;
-        // A link-local IPv6 address comes by itself; it is no sign that the host lives there.
-        let own: BTreeSet<String> = addresses
-            .iter()
-            .flat_map(|message| &message.attributes)
-            .filter_map(|attribute| match attribute {
-                rtnetlink::packet_route::address::AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
-            .filter(|address| !matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local()))
-            .map(|address| address.to_string())
-            .collect();
-        if let Some(address) = own.first() {
-            return Err(in_use(format!("the address {address}")));
+    /// It is down, or netlink failed.
+    pub async fn require_loopback(&self) -> Result<(), InterfaceError> {
+        match self.all().await?.into_iter().find(|interface| interface.loopback) {
+            Some(Interface { name, up: false, .. }) => Err(InterfaceError::LoopbackDown { name }),
+            _ => Ok(()),
         }
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            for route in self.routes(family).await? {
-                let unicast = route.header.kind == rtnetlink::packet_route::route::RouteType::Unicast;
-                let link_local = family == AddressFamily::Inet6
-                    && route.attributes.iter().any(|attribute| {
-                        matches!(attribute, RouteAttribute::Destination(
-                            rtnetlink::packet_route::route::RouteAddress::Inet6(v6)) if v6.is_unicast_link_local())
-                    });
-                if unicast && !link_local && output(&route) == Some(interface.index) {
-                    return Err(in_use("a route".to_owned()));
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn all(&self) -> Result<Vec<Interface>, InterfaceError> {
@@ -225,12 +214,16 @@ impl Interfaces {
 }
 
 fn interface(message: &LinkMessage) -> Option<Interface> {
-    let mut name = None;
-    let mut mtu = 0;
+    let (mut name, mut mtu, mut controller, mut lower) = (None, 0, None, None);
+    let (mut elsewhere, mut veth) = (false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Mtu(octets) => mtu = *octets,
+            LinkAttribute::Controller(index) => controller = Some(*index),
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::LinkInfo(infos) => veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
             _ => {}
         }
     }
@@ -240,8 +233,21 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         up: message.header.flags.contains(LinkFlags::Up),
         // The loopback device's frames have an Ethernet header, too.
         ethernet: matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
+        loopback: message.header.link_layer_type == LinkLayerType::Loopback,
         mtu,
+        controller,
+        // What a veth names here is its peer, which does not build on it.
+        lower: lower.filter(|_| !elsewhere && !veth),
     })
+}
+
+/// Names for an error, as many as a line takes.
+fn names(interfaces: &[Interface]) -> String {
+    let shown: Vec<&str> = interfaces.iter().take(NAMES_SHOWN).map(|found| found.name.as_str()).collect();
+    match interfaces.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn output(route: &RouteMessage) -> Option<u32> {
