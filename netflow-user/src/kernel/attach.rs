@@ -8,7 +8,7 @@ use aya::programs::{
     xdp::{XdpError, XdpLink, XdpMode as AyaMode},
 };
 
-use super::{Kernel, KernelError, load};
+use super::{Kernel, KernelError, error::os_error, load};
 
 /// Which XDP mode to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,47 +87,46 @@ impl Kernel {
             mode: mode.name(),
             reason,
         };
+        let explained = |error: &ProgramError| fail(explain(error, interface, mode));
         let program: &mut Xdp = load::program(&mut self.ebpf, self.program)?;
-        let id = program.attach_to_if_index(index, aya_mode).map_err(|error| fail(explain(&error)))?;
-        let link: XdpLink = program.take_link(id).map_err(|error| fail(explain(&error)))?;
+        let id = program.attach_to_if_index(index, aya_mode).map_err(|error| explained(&error))?;
+        let link: XdpLink = program.take_link(id).map_err(|error| explained(&error))?;
         // On EINVAL aya attaches by netlink, which outlives a killed agent: refuse that (dropping it detaches).
         FdLink::try_from(link)
             .map_err(|_| fail("the kernel gave no link for it (needs 5.9 or newer)".to_owned()))
     }
 }
 
-/// What the kernel means; the link path returns a number and no text.
-fn explain(error: &ProgramError) -> String {
-    let Some(number) = os_error(error) else { return error_chain(error) };
+/// What the kernel means and what helps; the link path returns a number and no text.
+fn explain(error: &ProgramError, interface: &str, mode: XdpMode) -> String {
+    let netlink = match error {
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
+        _ => None,
+    };
+    match netlink.or_else(|| os_error(error)) {
+        Some(number) => meaning(number, interface, mode),
+        None => error_chain(error),
+    }
+}
+
+fn meaning(number: i32, interface: &str, mode: XdpMode) -> String {
     let text = match number {
         libc::EBUSY | libc::EEXIST => {
-            "another XDP program is attached there; see `ip link show`, remove it with `ip link set dev NAME xdp off`, or end its owner"
+            // EEXIST: the other mode is in use. `xdp off` alone means native where the driver has it.
+            let theirs = if (number == libc::EBUSY) == (mode == XdpMode::Generic) { "xdpgeneric" } else { "xdpdrv" };
+            format!(
+                "another XDP program is attached there (`bpftool net` shows it); end its owner, or `ip link set dev {interface} {theirs} off`"
+            )
         }
-        libc::EOPNOTSUPP => "the driver has no native XDP, or not with the device's present settings",
-        libc::EINVAL => {
-            "the driver refused it, often for want of queues (ethtool -L), for LRO or header split, or for the MTU"
-        }
-        libc::ERANGE => "the MTU (its own, or the peer's of a veth pair) is too large for the driver's XDP",
-        libc::ENOSPC | libc::ENOMEM => "the driver lacks queues or memory for XDP",
-        libc::ENODEV | libc::ENXIO => "the interface is gone",
-        libc::EPERM | libc::EACCES => "not permitted: CAP_NET_ADMIN and CAP_BPF are needed",
+        libc::EOPNOTSUPP if mode == XdpMode::Native => "the driver has no native XDP, or not with the device's present settings; --xdp-mode auto or generic does without".to_owned(),
+        libc::EINVAL => "the driver refuses it, often for want of queues (ethtool -L), for LRO or header split, or for the MTU; --xdp-mode generic does without it".to_owned(),
+        libc::ERANGE => format!("the MTU of {interface} (or of a veth's other end) is too large for its XDP; a smaller MTU or --xdp-mode generic helps"),
+        libc::ENOSPC | libc::ENOMEM => "the driver lacks queues or memory for XDP; fewer queues (ethtool -L) or --xdp-mode generic helps".to_owned(),
+        libc::ENODEV | libc::ENXIO => "the interface is gone".to_owned(),
+        libc::EPERM | libc::EACCES => "not permitted; CAP_NET_ADMIN and CAP_BPF are needed".to_owned(),
         _ => return io::Error::from_raw_os_error(number).to_string(),
     };
     format!("{text} ({})", io::Error::from_raw_os_error(number))
-}
-
-fn os_error(error: &ProgramError) -> Option<i32> {
-    if let ProgramError::XdpError(XdpError::NetlinkError(error)) = error {
-        return error.raw_os_error();
-    }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return Some(number);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 fn error_chain(error: &dyn std::error::Error) -> String {
@@ -138,4 +137,25 @@ fn error_chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_numbers_come_with_cause_and_remedy() {
+        let cases = [
+            (libc::EBUSY, "another XDP program is attached there", "`ip link set dev m0 xdpdrv off`"),
+            (libc::EEXIST, "another XDP program is attached there", "`ip link set dev m0 xdpgeneric off`"),
+            (libc::EOPNOTSUPP, "the driver has no native XDP", "--xdp-mode auto"),
+            (libc::EINVAL, "the driver refuses it", "--xdp-mode generic"),
+            (libc::ERANGE, "the MTU of m0", "a smaller MTU"),
+            (libc::ENODEV, "the interface is gone", "os error 19"),
+        ];
+        for (number, cause, remedy) in cases {
+            let text = meaning(number, "m0", XdpMode::Native);
+            assert!(text.starts_with(cause) && text.contains(remedy) && !text.contains('\n'), "{text}");
+        }
+    }
 }

@@ -8,7 +8,9 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The kernel is older than the oldest supported one.
-    #[error("kernel {found} is too old: {feature} needs {needed} or newer")]
+    #[error(
+        "kernel {found} is too old: {feature} needs {needed} or newer, the meter {oldest}", oldest = super::KernelVersion::OLDEST
+    )]
     KernelTooOld {
         /// The running kernel.
         found: String,
@@ -38,6 +40,15 @@ pub enum KernelError {
     #[error("cannot create the meter's maps")]
     Object {
         /// Why.
+        #[source]
+        source: EbpfError,
+    },
+    /// The process has the capabilities, but not those of the host.
+    #[error(
+        "the kernel does not let this process create BPF maps: in a container or user namespace the host's own root is needed (sudo netflow run ...)"
+    )]
+    NotPermitted {
+        /// The kernel's answer.
         #[source]
         source: EbpfError,
     },
@@ -123,4 +134,16 @@ pub enum KernelError {
         #[source]
         source: aya_log::Error,
     },
+}
+
+/// The operating system's error number behind an error, if there is one.
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(number);
+        }
+        cause = error.source();
+    }
+    None
 }

@@ -8,7 +8,7 @@ use aya::{
 };
 use netflow_common::{Settings, names};
 
-use super::{FlowMap, Generation, Kernel, KernelError, KernelVersion, permissions};
+use super::{FlowMap, Generation, Kernel, KernelError, KernelVersion, error::os_error, permissions};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
 
@@ -73,7 +73,8 @@ impl Kernel {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_entry_point(options: &LoadOptions, fragments: bool) -> Result<Self, KernelError> {
-        permissions::check()?;
+        let version = permissions::check()?;
+        permissions::lift_memory_limit(version);
         let program = if fragments { names::PROGRAM_XDP_FRAGS } else { names::PROGRAM_XDP };
         let online = online_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
         let cpus = online.iter().max().map_or(1, |highest| highest + 1);
@@ -95,7 +96,10 @@ impl Kernel {
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries(names::MAP_FLOWS, cpus * names::GENERATIONS)
             .load(OBJECT)
-            .map_err(|source| KernelError::Object { source })?;
+            .map_err(|source| match os_error(&source) {
+                Some(libc::EPERM | libc::EACCES) => KernelError::NotPermitted { source },
+                _ => KernelError::Object { source },
+            })?;
 
         let mut outer: ArrayOfMaps<MapData, FlowMap> = take(&mut ebpf, names::MAP_FLOWS)?;
         let mut flows: Vec<Option<FlowMap>> = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::{fmt, fs};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use super::KernelError;
 
 /// A kernel release, such as 6.1 of "6.1.0-18-amd64".
@@ -66,14 +68,29 @@ pub(super) fn check() -> Result<KernelVersion, KernelError> {
         return Err(KernelError::MissingCapabilities { missing });
     }
     let version = KernelVersion::running().unwrap_or(KernelVersion::OLDEST);
-    if version < KernelVersion::OLDEST {
-        return Err(KernelError::KernelTooOld {
-            found: version.to_string(),
-            feature: "inner maps sized at load (and XDP links, ring buffers)",
-            needed: "5.10",
-        });
-    }
+    supported(version)?;
     Ok(version)
+}
+
+/// Before 5.11 maps count as locked memory, of which a process may have 64 KiB by default.
+pub(super) fn lift_memory_limit(version: KernelVersion) {
+    if version < (KernelVersion { major: 5, minor: 11 }) {
+        let unlimited = Rlimit { current: None, maximum: None };
+        // Without CAP_SYS_RESOURCE it stays as it is; the map that does not fit says so.
+        let _ = setrlimit(Resource::Memlock, unlimited);
+    }
+}
+
+/// Names what an old kernel lacks, and the first one that has it.
+fn supported(version: KernelVersion) -> Result<(), KernelError> {
+    let lacks =
+        |feature, needed| Err(KernelError::KernelTooOld { found: version.to_string(), feature, needed });
+    match (version.major, version.minor) {
+        (..5, _) | (5, ..8) => lacks("a BPF ring buffer", "5.8"),
+        (5, 8) => lacks("a BPF link for XDP", "5.9"),
+        (5, 9) => lacks("a map of maps of any size", "5.10"),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +106,25 @@ mod tests {
             assert_eq!(KernelVersion::parse(release).unwrap(), KernelVersion { major, minor });
         }
         assert_eq!(KernelVersion::parse("unknown"), None);
+    }
+
+    #[test]
+    fn what_an_old_kernel_lacks_is_named_with_the_version_that_has_it() {
+        let version = |major, minor| KernelVersion { major, minor };
+        for (old, text) in [
+            (version(4, 19), "kernel 4.19 is too old: a BPF ring buffer needs 5.8 or newer, the meter 5.10"),
+            (version(5, 7), "kernel 5.7 is too old: a BPF ring buffer needs 5.8 or newer, the meter 5.10"),
+            (version(5, 8), "kernel 5.8 is too old: a BPF link for XDP needs 5.9 or newer, the meter 5.10"),
+            (
+                version(5, 9),
+                "kernel 5.9 is too old: a map of maps of any size needs 5.10 or newer, the meter 5.10",
+            ),
+        ] {
+            assert_eq!(supported(old).unwrap_err().to_string(), text);
+        }
+        for good in [KernelVersion::OLDEST, version(5, 15), version(6, 0), version(7, 1)] {
+            assert!(supported(good).is_ok(), "{good}");
+        }
     }
 
     #[test]
