@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 /// Flow exporter for Linux: counts every packet of an interface into flows, exports NetFlow v9 and IPFIX.
 #[derive(Debug, Parser)]
-#[command(name = "netflow", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "netflow", bin_name = "netflow", version, max_term_width = 110, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -17,13 +17,79 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Meter interfaces, export to collectors
-    #[command(after_help = "Without -c the flows are exported to a collector of its own and printed.")]
+    #[command(after_help = WITHOUT_COLLECTOR, after_long_help = RUN)]
     Run(Box<Run>),
     /// Receive NetFlow v9 and IPFIX, print decoded flows
+    #[command(after_long_help = COLLECT)]
     Collect(Collect),
     /// Meter a capture file (pcap, pcapng)
-    #[command(after_help = "Without -c the flows are exported to a collector of its own and printed.")]
+    #[command(after_help = WITHOUT_COLLECTOR, after_long_help = READ)]
     Read(Box<Read>),
+}
+
+const WITHOUT_COLLECTOR: &str = "Without -c the flows are exported to a collector of its own and printed.";
+
+const RUN: &str = "\
+Each packet that an interface receives is counted in the kernel by an XDP program, which passes it on
+unchanged (--tap apart). At each drain the counts are merged into flows. A flow that has ended, by one of
+the timeouts or because the cache is full, is exported as a record to every collector.
+
+Without -c the records go to a collector of its own on the loopback interface, which prints what it decodes.
+
+It needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and CAP_NET_RAW for --promiscuous on and --tap: root has
+them all. SIGINT and SIGTERM (Ctrl-C) end it: the programs are detached, what is in the kernel is drained,
+every flow is exported, the books are written. Nothing stays attached, not even after kill -9.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 bad command line.
+
+  netflow run                                        the interface of the default route, flows on the terminal
+  netflow run -i eth1 -c 192.0.2.7                   IPFIX to port 4739
+  netflow run -i eth1 -c udp://nf.example:9995?protocol=v9 -c 192.0.2.7
+  netflow run -i eth2 --tap                          a mirror port: its packets do not enter the host
+  netflow run --format json --log-level warn | jq .  one object per flow";
+
+const READ: &str = "\
+The same parser, flow cache and encoders as in `netflow run`, on the clock of the capture: flows end, and
+messages are dated, as they would have been when it was taken. The last flows end with the file. Of a file
+that is cut off the whole packets are exported, and the exit code is 1.
+
+Without -c the records go to a collector of its own on the loopback interface, which prints what it decodes.
+
+Exit codes: 0 done, or stopped as asked, 1 failed while running, 2 bad command line.";
+
+const COLLECT: &str = "\
+Needs no privileges. SIGINT and SIGTERM (Ctrl-C) end it.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 bad command line.
+
+  netflow collect --listen udp://127.0.0.1:9995 --format json";
+
+impl Command {
+    /// How the log is to be written.
+    pub fn log(&self) -> &Log {
+        match self {
+            Self::Run(run) => &run.output.log,
+            Self::Read(read) => &read.output.log,
+            Self::Collect(collect) => &collect.log,
+        }
+    }
+}
+
+/// A command line that was refused, in one line; `None` where help or the version was asked for.
+pub fn in_one_line(error: &clap::Error) -> Option<String> {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
+        return None;
+    }
+    let text = error.to_string();
+    let said: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = said.join(" ");
+    Some(format!("{}; try --help", line.strip_prefix("error: ").unwrap_or(&line)))
 }
 
 /// `netflow run`.
@@ -93,7 +159,7 @@ pub struct Read {
 /// `netflow collect`.
 #[derive(Debug, Args)]
 pub struct Collect {
-    /// Address to listen on
+    /// Address to listen on, udp://address:port; [::] takes IPv4 as well
     #[arg(long, value_name = "URL", default_value = "udp://[::]:4739")]
     pub listen: String,
     /// How flows are printed
@@ -295,6 +361,29 @@ mod tests {
         assert_eq!(size("1GiB").unwrap(), 1 << 30);
         assert_eq!(entries("256Ki").unwrap().get(), 262_144);
         assert!(entries("0").is_err() && entries("5G").is_err());
+    }
+
+    #[test]
+    fn a_refused_command_line_is_one_line() {
+        let cases: [(&[&str], &str); 5] = [
+            (
+                &["run", "--clock", "sun"],
+                "invalid value 'sun' for '--clock <CLOCK>' [possible values: jiffies, precise]; try --help",
+            ),
+            (&["run", "--idle-timeout", "15"], "write for example 500ms, 15s or 30m; try --help"),
+            (
+                &["run", "--tap"],
+                "the following required arguments were not provided: --interface <NAME>; try --help",
+            ),
+            (&["bogus\nline"], "unrecognized subcommand 'bogus line'; try --help"),
+            (&["read"], "the following required arguments were not provided: <FILE>; try --help"),
+        ];
+        for (arguments, text) in cases {
+            let typed = [&["netflow"], arguments].concat();
+            let line = in_one_line(&Cli::try_parse_from(typed).unwrap_err()).unwrap();
+            assert!(line.ends_with(text) && !line.contains('\n') && !line.starts_with("error"), "{line}");
+        }
+        assert_eq!(in_one_line(&Cli::try_parse_from(["netflow", "run", "-h"]).unwrap_err()), None);
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub enum Decided {
 }
 
 impl Decided {
-    /// Runs it to its end; an error is one line on standard error.
-    pub fn run(self) -> ExitCode {
+    /// Runs it to its end; an error is one line, handed to `say`.
+    pub fn run(self, say: impl Fn(&str)) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         {
             Ok(runtime) => runtime,
@@ -53,6 +53,8 @@ impl Decided {
                 Self::Collect(config) => agent::collect(config).await,
             }
         });
+        // A thread that writes to an output that takes nothing does not keep the process.
+        runtime.shutdown_background();
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -61,10 +63,4 @@ impl Decided {
             }
         }
     }
-}
-
-/// The one line that says why the process ends.
-#[expect(clippy::print_stderr, reason = "the log may be a file, or off")]
-pub fn say(line: &str) {
-    eprintln!("netflow: {line}");
 }

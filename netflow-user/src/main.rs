@@ -5,31 +5,52 @@ use std::{io, process::ExitCode};
 use clap::Parser as _;
 use netflow_user::{
     Decided,
-    cli::{Cli, Command, Log, LogFormat, LogLevel},
+    agent::chain,
+    cli::{Cli, Command, Log, LogFormat, LogLevel, in_one_line},
     config::{CollectConfig, ReadConfig, RunConfig},
-    say,
 };
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_log(match &cli.command {
-        Command::Run(run) => &run.output.log,
-        Command::Collect(collect) => &collect.log,
-        Command::Read(read) => &read.output.log,
-    });
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match in_one_line(&error) {
+            None => error.exit(),
+            Some(line) => {
+                say_text(&line);
+                return ExitCode::from(2);
+            }
+        },
+    };
+    let log = cli.command.log();
+    start_log(log);
+    let say: fn(&str) = match log.log_format {
+        LogFormat::Text => say_text,
+        LogFormat::Json => say_json,
+    };
     let decided = match cli.command {
         Command::Run(run) => RunConfig::new(*run).map(Decided::Run),
         Command::Read(read) => ReadConfig::new(*read).map(Decided::Read),
-        Command::Collect(collect) => Ok(Decided::Collect(CollectConfig::new(collect))),
+        Command::Collect(collect) => CollectConfig::new(collect).map(Decided::Collect),
     };
     match decided {
-        Ok(decided) => decided.run(),
+        Ok(decided) => decided.run(say),
         Err(error) => {
-            say(&error.to_string());
+            say(&chain(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The one line that says why the process ends, whatever names hold.
+#[expect(clippy::print_stderr, reason = "the log may be off")]
+fn say_text(line: &str) {
+    eprintln!("netflow: {}", line.replace(char::is_control, " "));
+}
+
+/// The same where every line is to be JSON.
+fn say_json(line: &str) {
+    tracing::error!("{line}");
 }
 
 /// The log goes to standard error: standard output belongs to flows.
