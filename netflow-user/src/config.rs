@@ -1,10 +1,10 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
-use std::{num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
 
 use crate::{
     cli,
-    collect::Format,
+    collect::{CollectError, Format, Listener},
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
     message::Protocol,
@@ -17,6 +17,9 @@ pub enum ConfigError {
     /// A collector's URL.
     #[error(transparent)]
     Collector(#[from] TransportError),
+    /// Where `netflow collect` is to listen.
+    #[error(transparent)]
+    Listen(#[from] CollectError),
     /// A timeout.
     #[error(transparent)]
     Timeouts(#[from] FlowCacheError),
@@ -88,7 +91,7 @@ pub struct ReadConfig {
 #[derive(Clone, Debug)]
 pub struct CollectConfig {
     /// Where to listen.
-    pub listen: String,
+    pub listen: SocketAddr,
     /// How to print.
     pub format: Format,
 }
@@ -190,8 +193,11 @@ impl ReadConfig {
 
 impl CollectConfig {
     /// Decides.
-    pub fn new(collect: cli::Collect) -> Self {
-        Self { listen: collect.listen, format: format(collect.format) }
+    ///
+    /// # Errors
+    /// What is no address to listen on.
+    pub fn new(collect: cli::Collect) -> Result<Self, ConfigError> {
+        Ok(Self { listen: Listener::place(&collect.listen)?, format: format(collect.format) })
     }
 }
 

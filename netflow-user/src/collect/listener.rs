@@ -60,9 +60,9 @@ pub struct Summary {
 }
 
 impl Listener {
-    /// Listens where `url` says: `udp://[::]:4739`. The port is IPFIX's if none is given; NetFlow v9 is
-    /// understood on any.
-    pub fn open(url: &str) -> Result<Self, CollectError> {
+    /// The address that `url` names: `udp://[::]:4739`. The port is IPFIX's if none is given; NetFlow v9
+    /// is understood on any.
+    pub fn place(url: &str) -> Result<SocketAddr, CollectError> {
         let typed: CollectorUrl =
             url.parse().map_err(|source| CollectError::Url { url: url.to_owned(), source })?;
         if typed.protocol.is_some() {
@@ -70,7 +70,12 @@ impl Listener {
         }
         let host: IpAddr =
             typed.host.parse().map_err(|_| CollectError::NotAnAddress { url: url.to_owned() })?;
-        Self::bind(SocketAddr::new(host, typed.port.unwrap_or(ExportProtocol::Ipfix.default_port())))
+        Ok(SocketAddr::new(host, typed.port.unwrap_or(ExportProtocol::Ipfix.default_port())))
+    }
+
+    /// Listens where `url` says.
+    pub fn open(url: &str) -> Result<Self, CollectError> {
+        Self::bind(Self::place(url)?)
     }
 
     /// Listens on `address`; port 0 takes any free one.
