@@ -19,11 +19,23 @@ pub(super) struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Writes the first, empty books: a path that cannot be written is an error at start.
-    pub(super) fn create(path: &Path, books: &Books) -> Result<Self, AgentError> {
+    /// Prepares a path: one that cannot be written is an error at start. Nothing is there before the
+    /// first [`LedgerFile::write`], so that a start that fails leaves another's books alone.
+    pub(super) fn open(path: &Path) -> Result<Self, AgentError> {
+        let fail = |source| AgentError::LedgerFile { path: path.to_owned(), source };
+        // Renaming over a device such as /dev/null would replace it for everybody.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) || path.file_name().is_none() {
+            return Err(fail(io::Error::other("it is there and is no regular file")));
+        }
         let file = Self { path: path.to_owned(), failing: AtomicBool::new(false) };
-        file.replace(books).map_err(|source| AgentError::LedgerFile { path: path.to_owned(), source })?;
+        fs::File::create(file.new_path()).map_err(fail)?;
+        fs::remove_file(file.new_path()).map_err(fail)?;
         Ok(file)
+    }
+
+    /// Writes the final books.
+    pub(super) fn close(self, books: &Books) -> Result<(), AgentError> {
+        self.replace(books).map_err(|source| AgentError::LedgerFile { path: self.path, source })
     }
 
     /// Writes the books; a failure is said once and does not stop the meter.
@@ -41,11 +53,37 @@ impl LedgerFile {
     fn replace(&self, books: &Books) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(books)?;
         text.push(b'\n');
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let new = self.path.with_file_name(name);
+        let new = self.new_path();
         fs::write(&new, text)?;
         // A reader sees the old books or the new ones, never a part.
         fs::rename(&new, &self.path)
+    }
+
+    fn new_path(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        self.path.with_file_name(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn devices_directories_and_missing_directories_are_refused_and_left_alone() {
+        let missing = std::env::temp_dir().join("netflow-no-such-directory/ledger.json");
+        let cases = [
+            (Path::new("/dev/null"), "no regular file"),
+            (&std::env::temp_dir(), "no regular file"),
+            (Path::new("/"), "no regular file"),
+            (&missing, "No such file or directory"),
+        ];
+        for (path, reason) in cases {
+            let AgentError::LedgerFile { source, .. } = LedgerFile::open(path).unwrap_err() else { panic!() };
+            assert!(source.to_string().contains(reason), "{}: {source}", path.display());
+        }
+        assert!(!Path::new("/dev/null.new").exists());
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     config::{CollectConfig, ExportConfig, FlowsConfig, RunConfig},
     drain::{Drain, TickClock},
     flow_cache::FlowCache,
-    interface::{Interface, InterfaceError, Interfaces, Promiscuous},
+    interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
     kernel::{Kernel, XdpMode},
     ledger::Ledger,
     time::MonotonicNanos,
@@ -67,7 +67,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     let kernel_clock = Arc::new(KernelClock::new(&start));
 
     let mut ledger = Ledger::new();
-    let mut collector = Collector::open(&config.export)?;
+    let mut collector = Collector::open(&config.export).await?;
     let destinations = collector.destinations(&config.export);
     let pacing = config.export.rate.map_or(Pacing::Spread(config.drain_interval), Pacing::Rate);
     let mut outlets = Vec::new();
@@ -77,14 +77,21 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         let origin = MonotonicNanos(0);
         outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
     }
-    let ledger_file = ledger_file(config.ledger_file.as_deref(), &ledger)?;
+    let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
 
+    // Before anything is attached: from here on a signal ends the agent with its books closed.
+    let terminated = terminated()?;
+    let events = InterfaceEvents::open(&interfaces)?;
     let mut promiscuous = Vec::new();
     for interface in &interfaces {
         attach(&mut kernel, interface, config.xdp_mode)?;
         if config.promiscuous {
             promiscuous.push(Promiscuous::on(interface)?);
         }
+    }
+    collector.serve(config.export.format);
+    if let Some(file) = &ledger_file {
+        file.write(&ledger.books());
     }
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
     let meter = Meter {
@@ -113,9 +120,10 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     );
 
     let early = tokio::select! {
-        () = terminated()? => None,
+        () = terminated => None,
         () = collector.ended() => None,
         result = &mut metering => Some(result),
+        () = tell(events) => None,
     };
     let result = match early {
         // The meter ends by itself only when it fails.
@@ -135,11 +143,13 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
 /// # Errors
 /// The address cannot be listened on, or the output fails.
 pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
-    let listener = Listener::open(&config.listen)?;
+    let listener = Listener::bind(config.listen)?;
+    let terminated = terminated()?;
     info!("listening on {}", listener.address());
-    let mut collector = Collector::serve(listener, config.format);
+    let mut collector = Collector::on(listener);
+    collector.serve(config.format);
     tokio::select! {
-        () = terminated()? => {}
+        () = terminated => {}
         () = collector.ended() => {}
     }
     collector.finish().await
@@ -164,6 +174,12 @@ async fn choose(config: &RunConfig) -> Result<Vec<Interface>, InterfaceError> {
 }
 
 fn attach(kernel: &mut Kernel, interface: &Interface, mode: XdpMode) -> Result<(), AgentError> {
+    if interface.loopback {
+        warn!(
+            "{} is the loopback interface: each packet between programs of this host is metered, the flows that are exported over it too",
+            interface.name
+        );
+    }
     let attachment = kernel.attach(&interface.name, interface.index, mode)?;
     if let Some(native) = &attachment.fallback {
         info!("{native}; taking generic XDP instead");
@@ -179,15 +195,27 @@ fn attach(kernel: &mut Kernel, interface: &Interface, mode: XdpMode) -> Result<(
     Ok(())
 }
 
+/// Says what happens to the interfaces; does not end.
+async fn tell(mut events: InterfaceEvents) {
+    while let Some(event) = events.next().await {
+        match event {
+            InterfaceEvent::Gone { name } => warn!(
+                "interface {name} is gone and no longer metered; its flows end by their timeouts. Start netflow again to meter a new {name}"
+            ),
+            InterfaceEvent::Down { name } => {
+                warn!("interface {name} is down: no packets until it is up again")
+            }
+            InterfaceEvent::Up { name } => info!("interface {name} is up again"),
+        }
+    }
+    std::future::pending().await
+}
+
 fn cache(flows: &FlowsConfig) -> Result<FlowCache, AgentError> {
     // Keyed by the process's own randomness, so that nobody can send flows that collide.
     let random = RandomState::new();
     let seed = [random.hash_one(0u8), random.hash_one(1u8)];
     Ok(FlowCache::new(flows.cache_size, flows.timeouts, seed)?)
-}
-
-fn ledger_file(path: Option<&std::path::Path>, ledger: &Ledger) -> Result<Option<LedgerFile>, AgentError> {
-    path.map(|path| LedgerFile::create(path, &ledger.books())).transpose()
 }
 
 /// Waits for the sessions, checks the books a last time and writes them.
@@ -201,18 +229,20 @@ async fn finish(
     for outlet in &outlets {
         outlet.queue.close();
     }
+    // Who prints no more needs no more.
+    let patience = if collector.has_left() { Duration::ZERO } else { patience };
     for outlet in outlets {
         outlet.finish(patience).await;
     }
-    collector.finish().await?;
+    let collected = collector.finish().await;
     report(outflow.ledger.check_destinations());
     report(outflow.ledger.check_end());
     let books = outflow.ledger.books();
     info!("{books}");
     if let Some(path) = path {
-        LedgerFile::create(path, &books)?;
+        LedgerFile::open(path)?.close(&books)?;
     }
-    if outflow.ledger.balanced() { Ok(()) } else { Err(AgentError::Imbalance) }
+    if outflow.ledger.balanced() { collected } else { Err(AgentError::Imbalance) }
 }
 
 /// Completes at SIGINT or SIGTERM.
@@ -238,6 +268,7 @@ fn joined<T>(result: Result<Result<T, AgentError>, tokio::task::JoinError>) -> R
 
 /// The built-in collector: there is one where no other was given.
 struct Collector {
+    listener: Option<Listener>,
     serving: Option<Serving>,
     result: Option<Result<Summary, CollectError>>,
     address: Option<SocketAddr>,
@@ -249,20 +280,28 @@ struct Serving {
 }
 
 impl Collector {
-    fn open(export: &ExportConfig) -> Result<Self, AgentError> {
+    /// Listens where it is needed; what arrives before [`Collector::serve`] waits.
+    async fn open(export: &ExportConfig) -> Result<Self, AgentError> {
         if !export.destinations.is_empty() {
-            return Ok(Self { serving: None, result: None, address: None });
+            return Ok(Self { listener: None, serving: None, result: None, address: None });
         }
-        let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        Ok(Self::serve(listener, export.format))
+        Interfaces::open()?.require_loopback().await?;
+        Ok(Self::on(Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?))
     }
 
-    fn serve(listener: Listener, format: collect::Format) -> Self {
+    fn on(listener: Listener) -> Self {
         let address = Some(listener.address());
-        let (stop, stopped) = watch::channel(false);
-        let task =
-            tokio::spawn(collect::run(listener, format, stopped, io::stdout(), || clock::now().monotonic));
-        Self { serving: Some(Serving { task, stop }), result: None, address }
+        Self { listener: Some(listener), serving: None, result: None, address }
+    }
+
+    /// Begins to print.
+    fn serve(&mut self, format: collect::Format) {
+        if let Some(listener) = self.listener.take() {
+            let (stop, stopped) = watch::channel(false);
+            let clock = || clock::now().monotonic;
+            let task = tokio::spawn(collect::run(listener, format, stopped, io::stdout(), clock));
+            self.serving = Some(Serving { task, stop });
+        }
     }
 
     /// Where to export: what was given, or the built-in collector.
@@ -289,11 +328,19 @@ impl Collector {
         }
     }
 
+    /// Whether it has ended by itself.
+    fn has_left(&self) -> bool {
+        self.address.is_some() && self.listener.is_none() && self.serving.is_none()
+    }
+
     /// Lets it take what has been sent, and ends it.
     async fn finish(mut self) -> Result<(), AgentError> {
         if let Some(Serving { task, stop }) = self.serving.take() {
             let _ = stop.send(true);
-            self.result = task.await.ok();
+            match tokio::time::timeout(PATIENCE, task).await {
+                Ok(result) => self.result = result.ok(),
+                Err(_) => warn!("standard output takes nothing: flows were not printed"),
+            }
         }
         match self.result {
             Some(Ok(summary)) => info!("collector: {summary}"),
@@ -305,7 +352,7 @@ impl Collector {
 }
 
 /// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,15 +1,23 @@
 //! `netflow read`: capture file -> packet -> flow cache -> record -> queues, on the capture's clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Refusal};
 use netflow_ebpf::packet::{self, Notes};
 use tracing::info;
 
 use super::{
-    AgentError, Collector, PATIENCE, cache, finish, joined, ledger_file,
+    AgentError, Collector, PATIENCE, cache, finish, joined,
+    ledger_file::LedgerFile,
     meter::{Outflow, report},
     session::{Pacing, Session, SessionClock},
+    terminated,
 };
 use crate::{
     capture::{CaptureFile, CapturedPacket},
@@ -39,20 +47,24 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
         Err(error) => failed = Some(error),
     }
     let mut ledger = Ledger::new();
-    let collector = Collector::open(&config.export)?;
+    let mut collector = Collector::open(&config.export).await?;
     let pacing = Pacing::Rate(config.export.rate.unwrap_or(u64::MAX));
     let mut outlets = Vec::new();
     for destination in &collector.destinations(&config.export) {
         let (clock, origin) = (SessionClock::Capture, MonotonicNanos(reader.now));
         outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
     }
-    drop(ledger_file(config.ledger_file.as_deref(), &ledger)?);
+    config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
+    let terminated = terminated()?;
+    collector.serve(config.export.format);
     let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
     let mut outflow = Outflow::new(ledger, queues);
     info!("reading {}", config.file.display());
 
-    let reading = tokio::task::spawn_blocking(move || {
-        while failed.is_none() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut reading = tokio::task::spawn_blocking(move || {
+        while failed.is_none() && !stopped.load(Ordering::Relaxed) {
             match file.next_packet() {
                 Ok(Some(packet)) => reader.meter(&packet, &mut outflow),
                 Ok(None) => break,
@@ -62,10 +74,34 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
         reader.end(&mut outflow);
         Ok((outflow, failed))
     });
-    let (outflow, failed) = joined(reading.await)?;
-    // Every record goes out, however long the pace makes it take: nothing else waits for this process.
-    let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
-    let patience = PATIENCE + Duration::from_secs(2 * waiting / config.export.rate.unwrap_or(waiting).max(1));
+    let whole = tokio::select! {
+        result = &mut reading => Some(result),
+        () = terminated => None,
+        () = collector.ended() => None,
+    };
+    let mut patience = PATIENCE;
+    let result = match whole {
+        Some(result) => {
+            // Every record goes out, however long the pace makes it take: nothing else waits for this process.
+            let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
+            patience += Duration::from_secs(2 * waiting / config.export.rate.unwrap_or(waiting).max(1));
+            result
+        }
+        None => {
+            stop.store(true, Ordering::Relaxed);
+            if collector.has_left() {
+                outlets.iter().for_each(|outlet| outlet.queue.close());
+            }
+            if let Ok(result) = tokio::time::timeout(PATIENCE, &mut reading).await {
+                result
+            } else {
+                // It waits for room in a queue.
+                outlets.iter().for_each(|outlet| outlet.queue.close());
+                reading.await
+            }
+        }
+    };
+    let (outflow, failed) = joined(result)?;
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), patience).await?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
