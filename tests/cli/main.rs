@@ -1,0 +1,13 @@
+//! The tool's manners: what it says to bad input, how it ends, and that it leaves nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod collectors;
+mod command_line;
+mod endings;
+mod files;
+mod interfaces;
+mod output;
+mod privileges;
+mod support;
+mod tap;
