@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
+use tests::agent::{Signal, binary};
+use tests::ledger::Ledger;
+use tests::process::{COMMAND_TIMEOUT, Process, command};
 
 use crate::support::{assert_last_line, assert_refused, flows, netflow, write_pcap};
 
@@ -71,4 +75,23 @@ fn ledger_files_that_cannot_be_written_are_refused_and_nothing_is_left_of_them()
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(fs::metadata("/dev/null").unwrap().len() == 0 && !Path::new("/dev/null.new").exists());
+}
+
+#[test]
+fn a_signal_ends_reading_with_closed_books() {
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("capture.pcap");
+    let ledger = directory.path().join("ledger.json");
+    write_pcap(&capture, &flows(60_000)).unwrap();
+    // A minute's work.
+    let arguments = ["read", text(&capture), "--export-rate", "1000", "--ledger-file", text(&ledger)];
+    let mut reading = Process::spawn(command(binary().unwrap().to_str().unwrap(), arguments)).unwrap();
+    reading.wait_for_stderr("reading", COMMAND_TIMEOUT).unwrap();
+    reading.signal(Signal::INT).unwrap();
+    let finished = reading.finish(Duration::from_secs(40)).unwrap();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    let ledger = Ledger::read(&ledger).unwrap();
+    assert_eq!(ledger.0["balanced"], true, "{}", ledger.0);
+    assert!(ledger.number("/destinations/0/sent/records").unwrap() < 60_000, "{}", ledger.0);
+    assert_eq!(ledger.number("/destinations/0/queued/records").unwrap(), 0, "{}", ledger.0);
 }
