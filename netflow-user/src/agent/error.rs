@@ -64,3 +64,18 @@ pub enum AgentError {
     #[error("the meter was cancelled")]
     Cancelled,
 }
+
+/// An error and its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {}", next.trim());
+        }
+        cause = error.source();
+    }
+    text
+}

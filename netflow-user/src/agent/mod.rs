@@ -1,5 +1,6 @@
 //! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
 
+mod collector;
 mod error;
 mod ledger_file;
 mod meter;
@@ -8,40 +9,34 @@ mod read;
 mod session;
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher as _,
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
+    collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
 };
 
+use futures_util::future::join_all;
 use rustix::event::{EventfdFlags, eventfd};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-pub use self::{error::AgentError, read::read};
 use self::{
+    collector::Collector,
     ledger_file::LedgerFile,
     meter::{Meter, Outflow, report},
     session::{Outlet, Pacing, Session, SessionClock},
 };
+pub use self::{
+    error::{AgentError, chain},
+    read::read,
+};
 use crate::{
     clock::{self, KernelClock},
-    collect::{self, CollectError, Listener, Summary},
-    config::{CollectConfig, ExportConfig, FlowsConfig, RunConfig},
+    collect::Listener,
+    config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, TickClock},
     flow_cache::FlowCache,
     interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
     kernel::{Kernel, XdpMode},
     ledger::Ledger,
     time::MonotonicNanos,
-    transport::Destination,
 };
 
 /// How long sessions may send after the last record: a collector that takes nothing must not keep the
@@ -135,7 +130,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     };
     let outflow = joined(result)?;
     drop(promiscuous);
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), PATIENCE).await
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), config.export.rate).await
 }
 
 /// `netflow collect`: receives until SIGINT or SIGTERM, or until the output's reader leaves.
@@ -224,16 +219,15 @@ async fn finish(
     outlets: Vec<Outlet>,
     collector: Collector,
     path: Option<&std::path::Path>,
-    patience: Duration,
+    rate: Option<u64>,
 ) -> Result<(), AgentError> {
-    for outlet in &outlets {
-        outlet.queue.close();
-    }
+    // Every record goes out, however long the pace that was asked for makes it take.
+    let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
+    let paced = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(2 * waiting / rate.max(1)));
     // Who prints no more needs no more.
-    let patience = if collector.has_left() { Duration::ZERO } else { patience };
-    for outlet in outlets {
-        outlet.finish(patience).await;
-    }
+    let patience = if collector.has_left() { Duration::ZERO } else { PATIENCE + paced };
+    // All at once: one that takes nothing must not take the others' time.
+    join_all(outlets.into_iter().map(|outlet| outlet.finish(patience))).await;
     let collected = collector.finish().await;
     report(outflow.ledger.check_destinations());
     report(outflow.ledger.check_end());
@@ -264,104 +258,4 @@ fn joined<T>(result: Result<Result<T, AgentError>, tokio::task::JoinError>) -> R
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(AgentError::Cancelled),
     }
-}
-
-/// The built-in collector: there is one where no other was given.
-struct Collector {
-    listener: Option<Listener>,
-    serving: Option<Serving>,
-    result: Option<Result<Summary, CollectError>>,
-    address: Option<SocketAddr>,
-}
-
-struct Serving {
-    task: JoinHandle<Result<Summary, CollectError>>,
-    stop: watch::Sender<bool>,
-}
-
-impl Collector {
-    /// Listens where it is needed; what arrives before [`Collector::serve`] waits.
-    async fn open(export: &ExportConfig) -> Result<Self, AgentError> {
-        if !export.destinations.is_empty() {
-            return Ok(Self { listener: None, serving: None, result: None, address: None });
-        }
-        Interfaces::open()?.require_loopback().await?;
-        Ok(Self::on(Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?))
-    }
-
-    fn on(listener: Listener) -> Self {
-        let address = Some(listener.address());
-        Self { listener: Some(listener), serving: None, result: None, address }
-    }
-
-    /// Begins to print.
-    fn serve(&mut self, format: collect::Format) {
-        if let Some(listener) = self.listener.take() {
-            let (stop, stopped) = watch::channel(false);
-            let clock = || clock::now().monotonic;
-            let task = tokio::spawn(collect::run(listener, format, stopped, io::stdout(), clock));
-            self.serving = Some(Serving { task, stop });
-        }
-    }
-
-    /// Where to export: what was given, or the built-in collector.
-    fn destinations(&self, export: &ExportConfig) -> Vec<Destination> {
-        match self.address {
-            Some(address) if export.destinations.is_empty() => vec![Destination {
-                host: address.ip().to_string(),
-                port: address.port(),
-                protocol: export.protocol,
-            }],
-            _ => export.destinations.clone(),
-        }
-    }
-
-    /// Completes when it ends by itself: the reader of its output has left, or it failed.
-    async fn ended(&mut self) {
-        match &mut self.serving {
-            Some(serving) => {
-                let result = (&mut serving.task).await;
-                self.serving = None;
-                self.result = result.ok();
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Whether it has ended by itself.
-    fn has_left(&self) -> bool {
-        self.address.is_some() && self.listener.is_none() && self.serving.is_none()
-    }
-
-    /// Lets it take what has been sent, and ends it.
-    async fn finish(mut self) -> Result<(), AgentError> {
-        if let Some(Serving { task, stop }) = self.serving.take() {
-            let _ = stop.send(true);
-            match tokio::time::timeout(PATIENCE, task).await {
-                Ok(result) => self.result = result.ok(),
-                Err(_) => warn!("standard output takes nothing: flows were not printed"),
-            }
-        }
-        match self.result {
-            Some(Ok(summary)) => info!("collector: {summary}"),
-            Some(Err(error)) => return Err(error.into()),
-            None => {}
-        }
-        Ok(())
-    }
-}
-
-/// An error and its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Transparent errors repeat their cause.
-        if !text.ends_with(&next) {
-            text = format!("{text}: {}", next.trim());
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -79,14 +79,8 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
         () = terminated => None,
         () = collector.ended() => None,
     };
-    let mut patience = PATIENCE;
     let result = match whole {
-        Some(result) => {
-            // Every record goes out, however long the pace makes it take: nothing else waits for this process.
-            let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
-            patience += Duration::from_secs(2 * waiting / config.export.rate.unwrap_or(waiting).max(1));
-            result
-        }
+        Some(result) => result,
         None => {
             stop.store(true, Ordering::Relaxed);
             if collector.has_left() {
@@ -102,7 +96,7 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
         }
     };
     let (outflow, failed) = joined(result)?;
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), patience).await?;
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), config.export.rate).await?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 

@@ -1,0 +1,103 @@
+//! The built-in collector as a part of the agent: there is one where no other was given.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::{info, warn};
+
+use super::{AgentError, PATIENCE};
+use crate::{
+    clock,
+    collect::{self, CollectError, Listener, Summary},
+    config::ExportConfig,
+    interface::Interfaces,
+    transport::Destination,
+};
+
+/// The built-in collector: there is one where no other was given.
+pub(super) struct Collector {
+    listener: Option<Listener>,
+    serving: Option<Serving>,
+    result: Option<Result<Summary, CollectError>>,
+    address: Option<SocketAddr>,
+}
+
+struct Serving {
+    task: JoinHandle<Result<Summary, CollectError>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Collector {
+    /// Listens where it is needed; what arrives before [`Collector::serve`] waits.
+    pub(super) async fn open(export: &ExportConfig) -> Result<Self, AgentError> {
+        if !export.destinations.is_empty() {
+            return Ok(Self { listener: None, serving: None, result: None, address: None });
+        }
+        Interfaces::open()?.require_loopback().await?;
+        Ok(Self::on(Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?))
+    }
+
+    pub(super) fn on(listener: Listener) -> Self {
+        let address = Some(listener.address());
+        Self { listener: Some(listener), serving: None, result: None, address }
+    }
+
+    /// Begins to print.
+    pub(super) fn serve(&mut self, format: collect::Format) {
+        if let Some(listener) = self.listener.take() {
+            let (stop, stopped) = watch::channel(false);
+            let clock = || clock::now().monotonic;
+            let task = tokio::spawn(collect::run(listener, format, stopped, io::stdout(), clock));
+            self.serving = Some(Serving { task, stop });
+        }
+    }
+
+    /// Where to export: what was given, or the built-in collector.
+    pub(super) fn destinations(&self, export: &ExportConfig) -> Vec<Destination> {
+        match self.address {
+            Some(address) if export.destinations.is_empty() => vec![Destination {
+                host: address.ip().to_string(),
+                port: address.port(),
+                protocol: export.protocol,
+            }],
+            _ => export.destinations.clone(),
+        }
+    }
+
+    /// Completes when it ends by itself: the reader of its output has left, or it failed.
+    pub(super) async fn ended(&mut self) {
+        match &mut self.serving {
+            Some(serving) => {
+                let result = (&mut serving.task).await;
+                self.serving = None;
+                self.result = result.ok();
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether it has ended by itself.
+    pub(super) fn has_left(&self) -> bool {
+        self.address.is_some() && self.listener.is_none() && self.serving.is_none()
+    }
+
+    /// Lets it take what has been sent, and ends it.
+    pub(super) async fn finish(mut self) -> Result<(), AgentError> {
+        if let Some(Serving { task, stop }) = self.serving.take() {
+            let _ = stop.send(true);
+            match tokio::time::timeout(PATIENCE, task).await {
+                Ok(result) => self.result = result.ok(),
+                Err(_) => warn!("standard output takes nothing: flows were not printed"),
+            }
+        }
+        match self.result {
+            Some(Ok(summary)) => info!("collector: {summary}"),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        Ok(())
+    }
+}
