@@ -34,7 +34,8 @@ impl SysUpTime {
         let instant = MonotonicNanos(now.monotonic.0.wrapping_add(ahead));
         Self {
             unix_secs: unix_secs as u32,
-            milliseconds: nanos_between(origin, instant).div_euclid(NANOS_PER_MILLI) as u32,
+            // Rounded up: flow times are rounded down from here, and the origin's own must come out as 0, not as -1.
+            milliseconds: -nanos_between(instant, origin).div_euclid(NANOS_PER_MILLI) as u32,
             instant,
         }
     }
@@ -92,6 +93,19 @@ mod tests {
                     u64::from(up.unix_secs) * 1000 - u64::from(up.milliseconds.wrapping_sub(up.of(time)));
                 assert_eq!(computed, now.unix_millis_of(time).0, "{now:?} {age}");
             }
+        }
+    }
+
+    #[test]
+    fn the_origin_is_time_zero_and_nothing_after_it_is_earlier() {
+        // A negative time would read as 49.7 days after the header.
+        for nanos_of_milli in [0, 1, 265_000, 999_999] {
+            let origin = MonotonicNanos(3_000_000_000 + nanos_of_milli);
+            let now = now(origin.0 + 44_505_000_735, 1_735);
+            let up = SysUpTime::at_next_second(now, origin);
+            assert_eq!(up.of(origin), 0);
+            assert_eq!(up.of(MonotonicNanos(origin.0 + 1)), 0);
+            assert!(up.of(now.monotonic) <= up.milliseconds);
         }
     }
 
