@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// metered and exported.
 pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
     let mut file = CaptureFile::open(&config.file)?;
-    // sysUpTime is zero at the first packet, so that has to be known before the first message.
+    // sysUpTime begins with the first packet, so that has to be known before the first message.
     let mut reader = Reader::new(cache(&config.flows)?);
     let mut failed = None;
     match file.next_packet() {
@@ -49,9 +49,12 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
     let mut ledger = Ledger::new();
     let mut collector = Collector::open(&config.export).await?;
     let pacing = Pacing::Rate(config.export.rate.unwrap_or(u64::MAX));
+    // sysUpTime is 1 at the first packet: collectors take a v9 flow whose two times are 0 for one that has none, and
+    // say 1970 (seen with nfdump 1.7.1 and tshark 4.0).
+    let origin = MonotonicNanos(reader.now.saturating_sub(1_000_000));
     let mut outlets = Vec::new();
     for destination in &collector.destinations(&config.export) {
-        let (clock, origin) = (SessionClock::Capture, MonotonicNanos(reader.now));
+        let clock = SessionClock::Capture(reader.instant());
         outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
     }
     config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
@@ -125,6 +128,7 @@ impl Reader {
     }
 
     fn meter(&mut self, packet: &CapturedPacket<'_>, outflow: &mut Outflow) {
+        self.catch_up(packet.time_unix_nanos, outflow);
         // Packets of several interfaces may stand in the file a little out of order.
         if packet.time_unix_nanos > self.now {
             self.now = packet.time_unix_nanos;
@@ -138,6 +142,20 @@ impl Reader {
             self.cache.merge(&key, &counters, &mut |key, counters, reason| {
                 outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
             });
+        }
+    }
+
+    /// Ends flows that are over before `time` when they are over, as live, however late the next packet comes: a
+    /// capture may have a gap of months, and v9's times reach 49 days.
+    fn catch_up(&mut self, time: u64, outflow: &mut Outflow) {
+        while let Some(deadline) = self.cache.next_deadline() {
+            let tick = deadline.0.max(self.next_tick);
+            if tick >= time {
+                break;
+            }
+            self.now = tick;
+            self.tick(outflow);
+            self.next_tick = tick.saturating_add(TICK.as_nanos() as u64);
         }
     }
 

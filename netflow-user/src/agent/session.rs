@@ -42,8 +42,9 @@ pub(super) enum Pacing {
 pub(super) enum SessionClock {
     /// The kernel's, now.
     Live(Arc<KernelClock>),
-    /// That of the batches: a capture's own.
-    Capture,
+    /// That of the batches: a capture's own. Before the first of them, this: a capture without flows still
+    /// gives templates.
+    Capture(Instant),
 }
 
 /// The meter's end of a session.
@@ -166,7 +167,7 @@ impl Session {
                 tokio::time::sleep(wait).await;
             }
             // A capture's time stands still between its packets.
-            SessionClock::Capture => std::future::pending().await,
+            SessionClock::Capture(_) => std::future::pending().await,
         }
     }
 
@@ -192,7 +193,7 @@ impl Session {
         loop {
             let now = match &self.clock {
                 SessionClock::Live(clock) => clock.now(),
-                SessionClock::Capture => self.at.unwrap_or_default(),
+                SessionClock::Capture(start) => self.at.unwrap_or(*start),
             };
             let records = self.pending.get(sent..).unwrap_or_default();
             let Some(message) = self.packer.next_message(records, now) else { break };
