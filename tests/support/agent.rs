@@ -2,7 +2,8 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 pub use rustix::process::Signal;
@@ -17,8 +18,10 @@ const METERING: &str = "metering";
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(60);
+/// The longest timeout of a test, on a machine that is busy.
+const LEDGER_WAIT: Duration = Duration::from_secs(60);
 
-/// A running `netflow run`.
+/// A running `netflow run` or `netflow read`.
 pub struct AgentProcess {
     process: Process,
     directory: TempDir,
@@ -66,15 +69,27 @@ impl AgentProcess {
 
     /// Starts it and does not wait: for command lines that it should refuse.
     pub fn spawn(namespace: &Namespace, arguments: &[&str]) -> Result<Self> {
-        Self::spawn_binary(&binary()?, namespace, arguments)
+        Self::spawn_binary(&binary()?, namespace, "run", arguments)
     }
 
-    fn spawn_binary(binary: &Path, namespace: &Namespace, arguments: &[&str]) -> Result<Self> {
+    /// Runs `netflow read` on a capture file with these arguments and a ledger file to its end.
+    pub fn read(namespace: &Namespace, file: &Path, arguments: &[&str]) -> Result<StoppedAgent> {
+        let file = file.to_str().context("the capture's path is no text")?;
+        let arguments = [&[file][..], arguments].concat();
+        Self::spawn_binary(&binary()?, namespace, "read", &arguments)?.finish(STOP)
+    }
+
+    fn spawn_binary(
+        binary: &Path,
+        namespace: &Namespace,
+        subcommand: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let binary = binary.to_str().context("the binary's path is no text")?;
         let directory = tempfile::Builder::new().prefix("netflow-agent-").tempdir()?;
         let ledger = directory.path().join(LEDGER);
         let ledger = ledger.to_str().context("a temporary directory whose name is no text")?;
-        let arguments = [&["run", "--ledger-file", ledger][..], arguments].concat();
+        let arguments = [&[subcommand, "--ledger-file", ledger][..], arguments].concat();
         Ok(Self { process: namespace.spawn(binary, &arguments)?, directory })
     }
 
@@ -86,6 +101,20 @@ impl AgentProcess {
     /// Its books at the last flip.
     pub fn ledger(&self) -> Result<Ledger> {
         Ledger::read(&self.directory.path().join(LEDGER))
+    }
+
+    /// Waits until its books say so. A ledger that does not balance is an error at once.
+    pub fn wait_for_ledger(&self, what: &str, so: impl Fn(&Ledger) -> Result<bool>) -> Result<Ledger> {
+        let deadline = Instant::now() + LEDGER_WAIT;
+        loop {
+            let ledger = self.ledger()?;
+            ensure!(ledger.0["balanced"] == true, "not balanced: {}", ledger.0);
+            if so(&ledger)? {
+                return Ok(ledger);
+            }
+            ensure!(Instant::now() < deadline, "no {what} within {LEDGER_WAIT:?}: {}", ledger.0);
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Sends a signal (SIGINT or SIGTERM) and waits for its end.
@@ -133,7 +162,7 @@ wait
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
         let namespace = Namespace::new().unwrap();
 
-        let mut agent = AgentProcess::spawn_binary(&binary, &namespace, &["-i", "m0"]).unwrap();
+        let mut agent = AgentProcess::spawn_binary(&binary, &namespace, "run", &["-i", "m0"]).unwrap();
         agent.process().wait_for_stderr(METERING, START).unwrap();
         assert!(agent.ledger().is_err());
         let stopped = agent.stop(Signal::INT).unwrap();
@@ -141,7 +170,7 @@ wait
         assert!(stopped.stdout.starts_with("run --ledger-file ") && stopped.stdout.ends_with(" -i m0\n"));
         assert_eq!(stopped.ledger.unwrap().number("/packets/seen").unwrap(), 5);
 
-        let mut refused = AgentProcess::spawn_binary(&binary, &namespace, &["exit"]).unwrap();
+        let mut refused = AgentProcess::spawn_binary(&binary, &namespace, "run", &["exit"]).unwrap();
         let error = refused.process().wait_for_stderr(METERING, START).unwrap_err().to_string();
         assert!(error.contains("no such interface"), "{error}");
         let stopped = refused.finish(STOP).unwrap();

@@ -7,6 +7,7 @@ use std::process::{self, Command};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -25,6 +26,9 @@ pub const MONITOR_INTERFACE: &str = "m0";
 pub const MONITOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// Nobody's address: frames to it reach XDP, and the stack drops them right behind it.
 pub const FOREIGN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+/// How long a packet sent may take to arrive, on a machine that is busy.
+const ARRIVAL: Duration = Duration::from_secs(20);
 
 const DIRECTORY: &str = "/run/netns";
 const PREFIX: &str = "nft-";
@@ -112,6 +116,21 @@ impl Lab {
             lab.monitor.run("ethtool", &["-L", m0, "rx", &options.rx_queues.to_string()])?;
         }
         Ok(lab)
+    }
+
+    /// Waits until the monitor's interface has received so many packets since the lab was made: all of them have
+    /// been through XDP then. More than that is an error.
+    pub fn wait_for_packets(&self, packets: u64) -> Result<()> {
+        let deadline = Instant::now() + ARRIVAL;
+        loop {
+            let received = self.monitor.counters(MONITOR_INTERFACE)?.rx_packets;
+            if received == packets {
+                return Ok(());
+            }
+            if received > packets || Instant::now() > deadline {
+                bail!("{MONITOR_INTERFACE} has received {received} packets, not {packets}");
+            }
+        }
     }
 }
 
@@ -252,7 +271,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     use super::*;
     use crate::process::COMMAND_TIMEOUT;

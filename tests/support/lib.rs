@@ -2,6 +2,7 @@
 //! as a process. Nothing here waits without a limit, and nothing outlives its owner.
 
 pub mod agent;
+pub mod calendar;
 pub mod captures;
 pub mod frame_table;
 pub mod frames;

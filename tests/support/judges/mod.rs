@@ -1,7 +1,11 @@
 //! Programs not written here that say what the agent exported.
 
+mod exported;
 mod nfcapd;
+mod panel;
 mod tshark;
 
-pub use self::nfcapd::{Nfcapd, NfcapdSummary, NfcapdVerdict};
+pub use self::exported::{ExportedMessage, ExportedRecord, sequence_errors};
+pub use self::nfcapd::{Nfcapd, NfcapdExporter, NfcapdSummary, NfcapdVerdict};
+pub use self::panel::{IPFIX, NETFLOW_V9, Panel, PanelVerdict};
 pub use self::tshark::{Tshark, TsharkCapture};

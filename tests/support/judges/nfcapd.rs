@@ -1,6 +1,7 @@
 //! nfdump's collector: NetFlow v5, v9 and IPFIX over UDP. `lab.md` tells what it miscounts: an options data record
 //! costs one sequence error in IPFIX.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,23 @@ pub struct NfcapdSummary {
     pub sequence_errors: u64,
     /// Datagrams it could not read.
     pub bad_packets: u64,
+}
+
+/// What it counted of one exporter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NfcapdExporter {
+    /// The number that its records have as `export_sysid`.
+    pub system: u64,
+    /// 9 or 10.
+    pub version: u16,
+    /// Source ID or Observation Domain ID.
+    pub domain: u32,
+    /// Sequence numbers that were not the next.
+    pub sequence_failures: u64,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Flow records.
+    pub flows: u64,
 }
 
 /// A collector that has stopped: its counts, and the records it kept.
@@ -90,13 +108,26 @@ impl NfcapdVerdict {
         Ok(lines.map(str::to_owned).collect())
     }
 
+    /// The exporters that sent it flows, each with an observation domain of its own.
+    pub fn exporters(&self) -> Result<Vec<NfcapdExporter>> {
+        let mut exporters = Vec::new();
+        for file in fs::read_dir(self.files.path())? {
+            let file = file?.path();
+            let shown = run(command("nfdump", ["-E", path_text(&file)?]))?.stdout;
+            exporters.extend(shown.lines().filter_map(exporter));
+        }
+        Ok(exporters)
+    }
+
     fn nfdump(&self, format: &str) -> Result<String> {
         let mut arguments = vec!["-R", path_text(self.files.path())?, "-N", "-o", format];
         // With -q the JSON would lack its brackets.
         if format != "json" {
             arguments.push("-q");
         }
-        Ok(run(command("nfdump", arguments))?.stdout)
+        let mut nfdump = command("nfdump", arguments);
+        nfdump.env("TZ", "UTC");
+        Ok(run(nfdump)?.stdout)
     }
 }
 
@@ -105,17 +136,31 @@ const NO_FLOWS: &str = "No matching flows";
 /// `Ident: 'none' Flows: 1, Packets: 2, Bytes: 3, Sequence Errors: 0, Bad Packets: 0`
 fn summary(line: &str) -> Option<NfcapdSummary> {
     let (_, counts) = line.split_once("Ident: 'none' ")?;
-    let count = |name: &str| {
-        let (_, rest) = counts.split_once(name)?;
-        rest.split(',').next()?.trim().parse().ok()
-    };
     Some(NfcapdSummary {
-        flows: count("Flows:")?,
-        packets: count("Packets:")?,
-        octets: count("Bytes:")?,
-        sequence_errors: count("Sequence Errors:")?,
-        bad_packets: count("Bad Packets:")?,
+        flows: count(counts, "Flows:")?,
+        packets: count(counts, "Packets:")?,
+        octets: count(counts, "Bytes:")?,
+        sequence_errors: count(counts, "Sequence Errors:")?,
+        bad_packets: count(counts, "Bad Packets:")?,
     })
+}
+
+/// `SysID: 1, IP:  127.0.0.1, version: 10, ID:  7, Sequence failures: 0, packets: 6, flows: 55`
+fn exporter(line: &str) -> Option<NfcapdExporter> {
+    let counts = line.trim().strip_prefix("SysID:").map(|_| line)?;
+    Some(NfcapdExporter {
+        system: count(counts, "SysID:")?,
+        version: count(counts, "version:")?.try_into().ok()?,
+        domain: count(counts, ", ID:")?.try_into().ok()?,
+        sequence_failures: count(counts, "Sequence failures:")?,
+        datagrams: count(counts, "packets:")?,
+        flows: count(counts, "flows:")?,
+    })
+}
+
+fn count(text: &str, name: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(name)?;
+    rest.split(',').next()?.trim().parse().ok()
 }
 
 fn path_text(path: &Path) -> Result<&str> {
@@ -143,6 +188,18 @@ mod tests {
         };
         assert_eq!(summary(line), Some(expected));
         assert_eq!(summary("Startup nfcapd."), None);
+        let line =
+            "SysID: 2, IP:   127.0.0.1, version: 10, ID:  7, Sequence failures: 1, packets: 4, flows: 63";
+        let expected = NfcapdExporter {
+            system: 2,
+            version: 10,
+            domain: 7,
+            sequence_failures: 1,
+            datagrams: 4,
+            flows: 63,
+        };
+        assert_eq!(exporter(line), Some(expected));
+        assert_eq!(exporter("SysID: 4, IP: 127.0.0.1, version: 10, ID:  9 - no flows sent"), None);
     }
 
     #[test]
