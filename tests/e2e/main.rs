@@ -1,0 +1,5 @@
+//! The agent as a whole, in networks of its own: what it meters live, and what arrives.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod collectors;
+mod timeouts;

@@ -1,0 +1,8 @@
+//! Captures of others, metered and exported as NetFlow v9 and as IPFIX, judged by programs that were not written here:
+//! packets, octets, times and flows are those of the reference count, row by row.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod file;
+mod judge;
+mod rows;
+mod wire;
