@@ -172,6 +172,11 @@ impl Session {
     }
 
     async fn take(&mut self, batch: &Batch) {
+        if batch.at != self.at && !self.pending.is_empty() {
+            // A message states one instant. Records of another one may be years away from it in a capture, and then
+            // v9's 32 bits would not reach them.
+            self.send(true).await;
+        }
         self.at = batch.at;
         self.pending.extend_from_slice(&batch.records);
         let waiting = self.queue.records() + self.pending.len() as u64;
