@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, ti
 use crate::{
     cli,
     collect::{CollectError, Format, Listener},
+    drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
     message::Protocol,
@@ -66,6 +67,8 @@ pub struct RunConfig {
     pub drain_interval: Duration,
     /// How a generation is frozen.
     pub flip: Flip,
+    /// Where it is drained.
+    pub drain_place: Place,
     /// Flow cache.
     pub flows: FlowsConfig,
     /// Export.
@@ -168,7 +171,8 @@ impl RunConfig {
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
             },
             drain_interval,
-            flip: Flip::Wait,
+            flip: Flip::default(),
+            drain_place: Place::default(),
             flows: FlowsConfig::new(&run.flows)?,
             export: ExportConfig::new(run.export, run.export_rate, run.output.format)?,
             ledger_file: run.output.ledger_file,

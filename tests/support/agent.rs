@@ -69,27 +69,41 @@ impl AgentProcess {
 
     /// Starts it and does not wait: for command lines that it should refuse.
     pub fn spawn(namespace: &Namespace, arguments: &[&str]) -> Result<Self> {
-        Self::spawn_binary(&binary()?, namespace, "run", arguments)
+        Self::spawn_binary(&binary()?, namespace, &["run"], arguments)
     }
 
     /// Runs `netflow read` on a capture file with these arguments and a ledger file to its end.
     pub fn read(namespace: &Namespace, file: &Path, arguments: &[&str]) -> Result<StoppedAgent> {
         let file = file.to_str().context("the capture's path is no text")?;
         let arguments = [&[file][..], arguments].concat();
-        Self::spawn_binary(&binary()?, namespace, "read", &arguments)?.finish(STOP)
+        Self::spawn_binary(&binary()?, namespace, &["read"], &arguments)?.finish(STOP)
+    }
+
+    /// Starts another program that takes some words of its own and then the agent's command line, and waits until
+    /// it meters.
+    pub fn start_program(
+        program: &Path,
+        namespace: &Namespace,
+        words: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let words = [words, &["run"]].concat();
+        let mut agent = Self::spawn_binary(program, namespace, &words, arguments)?;
+        agent.process.wait_for_stderr(METERING, START)?;
+        Ok(agent)
     }
 
     fn spawn_binary(
         binary: &Path,
         namespace: &Namespace,
-        subcommand: &str,
+        words: &[&str],
         arguments: &[&str],
     ) -> Result<Self> {
         let binary = binary.to_str().context("the binary's path is no text")?;
         let directory = tempfile::Builder::new().prefix("netflow-agent-").tempdir()?;
         let ledger = directory.path().join(LEDGER);
         let ledger = ledger.to_str().context("a temporary directory whose name is no text")?;
-        let arguments = [&[subcommand, "--ledger-file", ledger][..], arguments].concat();
+        let arguments = [words, &["--ledger-file", ledger], arguments].concat();
         Ok(Self { process: namespace.spawn(binary, &arguments)?, directory })
     }
 
@@ -162,7 +176,7 @@ wait
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
         let namespace = Namespace::new().unwrap();
 
-        let mut agent = AgentProcess::spawn_binary(&binary, &namespace, "run", &["-i", "m0"]).unwrap();
+        let mut agent = AgentProcess::spawn_binary(&binary, &namespace, &["run"], &["-i", "m0"]).unwrap();
         agent.process().wait_for_stderr(METERING, START).unwrap();
         assert!(agent.ledger().is_err());
         let stopped = agent.stop(Signal::INT).unwrap();
@@ -170,7 +184,7 @@ wait
         assert!(stopped.stdout.starts_with("run --ledger-file ") && stopped.stdout.ends_with(" -i m0\n"));
         assert_eq!(stopped.ledger.unwrap().number("/packets/seen").unwrap(), 5);
 
-        let mut refused = AgentProcess::spawn_binary(&binary, &namespace, "run", &["exit"]).unwrap();
+        let mut refused = AgentProcess::spawn_binary(&binary, &namespace, &["run"], &["exit"]).unwrap();
         let error = refused.process().wait_for_stderr(METERING, START).unwrap_err().to_string();
         assert!(error.contains("no such interface"), "{error}");
         let stopped = refused.finish(STOP).unwrap();

@@ -92,7 +92,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     let meter = Meter {
         kernel,
         ticks,
-        drain: Drain::default(),
+        drain: Drain::new(config.drain_place),
         cache: cache(&config.flows)?,
         outflow: Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect()),
         flip: config.flip,

@@ -48,19 +48,30 @@ pub struct Drained {
     pub entries: u64,
 }
 
+/// Where the map of a CPU is drained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Place {
+    /// On that CPU.
+    #[default]
+    OwnCpu,
+    /// Wherever the thread happens to run: to measure the difference, and for negative controls, which
+    /// cannot race with a packet on their own CPU.
+    AnyCpu,
+}
+
 /// Drains generation after generation with the same buffers.
 pub struct Drain {
+    place: Place,
     batch: Batch,
     deltas: Vec<(FlowKey, FlowCounters)>,
 }
 
-impl Default for Drain {
-    fn default() -> Self {
-        Self { batch: Batch::new(BATCH_ENTRIES), deltas: Vec::with_capacity(DELTAS) }
-    }
-}
-
 impl Drain {
+    /// Makes the buffers.
+    pub fn new(place: Place) -> Self {
+        Self { place, batch: Batch::new(BATCH_ENTRIES), deltas: Vec::with_capacity(DELTAS) }
+    }
+
     /// Empties `generation`, which nobody writes to any more; hands its entries to `deltas`, some at a time.
     ///
     /// # Errors
@@ -81,7 +92,9 @@ impl Drain {
         for (cpu, map) in kernel.flow_maps(generation) {
             // A map without insertions is empty: not a single bucket is looked at.
             if stats.get(cpu as usize).is_some_and(|stats| stats.inserted > 0) {
-                run_on(cpu);
+                if self.place == Place::OwnCpu {
+                    run_on(cpu);
+                }
                 self.empty(cpu, map, ticks, &mut drained, &mut deltas)?;
             }
         }
