@@ -6,25 +6,28 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::agent::{AgentProcess, Signal, StoppedAgent};
-use tests::generator::{Generator, GeneratorOptions};
+use tests::generator::{Generator, GeneratorOptions, Standstills};
 use tests::judges::{Nfcapd, NfcapdVerdict};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
 use tests::ledger::Ledger;
 
 /// Of each run at full speed.
 const PACKETS: u64 = 20_000_000;
-/// Of each run of a negative control, and how many runs it has to show its fault.
-const CONTROL_PACKETS: u64 = 6_000_000;
+/// How many runs a negative control has to show its fault.
 const CONTROL_RUNS: u32 = 5;
 
 const COLLECTOR: &str = "127.0.0.1:9995";
 /// How long packets and datagrams may take to be read where they have arrived.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// Two runs at full speed would be two at half speed.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// One run: what is sent, and what meters it.
 #[derive(Clone, Copy)]
@@ -40,6 +43,14 @@ struct Run<'a> {
 }
 
 const RUN: Run<'static> = Run { flows: 1, packets: PACKETS, cpus: &[0], arguments: &[], fault: None };
+
+/// Of a negative control: many flips of small maps, each read within microseconds of its flip.
+const CONTROL: Run<'static> = Run {
+    flows: 16,
+    packets: 6_000_000,
+    arguments: &["--drain-interval", "10ms", "--map-size", "64"],
+    ..RUN
+};
 
 /// Packets and octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -61,11 +72,14 @@ impl Run<'static> {
     /// Sends everything and stops the agent. Fails where somebody other than the agent lost something: then the run
     /// says nothing about it.
     fn execute(self) -> Result<Outcome> {
-        let lab = Lab::new(LabOptions { rx_queues: u32::try_from(self.cpus.len())?, ..LabOptions::default() })?;
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let lab =
+            Lab::new(LabOptions { rx_queues: u32::try_from(self.cpus.len())?, ..LabOptions::default() })?;
         let collector: SocketAddr = COLLECTOR.parse()?;
         let nfcapd = Nfcapd::start(&lab.monitor, collector)?;
         let url = format!("udp://{COLLECTOR}");
-        let arguments = [&["-i", MONITOR_INTERFACE, "--xdp-mode", "native", "-c", &url], self.arguments].concat();
+        let arguments =
+            [&["-i", MONITOR_INTERFACE, "--xdp-mode", "native", "-c", &url], self.arguments].concat();
         let mut agent = match self.fault {
             None => AgentProcess::start(&lab.monitor, &arguments)?,
             Some(fault) => {
@@ -75,11 +89,13 @@ impl Run<'static> {
             }
         };
 
+        let standstills = self.fault.map(|_| Standstills::on(self.cpus[0])).transpose()?;
         let (generated, rate) = self.generate(&lab.generator)?;
         let all_received = || Ok(lab.monitor.counters(MONITOR_INTERFACE)?.rx_packets >= generated.packets);
         let settled = wait_until(all_received)?;
         let received = lab.monitor.counters(MONITOR_INTERFACE)?;
         ensure!(settled && received.rx_packets == generated.packets, "{received:?}, sent {generated:?}");
+        drop(standstills);
         ensure!(agent.process().ended()?.is_none(), "the agent ended early: {}", agent.process().stderr());
 
         let agent = agent.stop(Signal::INT)?;
@@ -88,7 +104,12 @@ impl Run<'static> {
         ensure!(drained && socket.dropped == 0, "nfcapd was too slow: {socket:?}");
         let collector = nfcapd.stop()?;
         let ledger = agent.ledger.clone().with_context(|| format!("no ledger: {}", agent.stderr))?;
-        println!("{} flows from CPUs {:?}: {rate:.0} packets/s; {}", self.flows, self.cpus, agent.stderr.lines().last().unwrap_or_default());
+        println!(
+            "{} flows from CPUs {:?}: {rate:.0} packets/s; {}",
+            self.flows,
+            self.cpus,
+            agent.stderr.lines().last().unwrap_or_default()
+        );
         Ok(Outcome { run: self, generated, agent, ledger, collector })
     }
 
@@ -154,8 +175,8 @@ impl Outcome {
 
     fn assert_conserved(&self) {
         assert!(self.faults().is_empty(), "{:#?}\n{}", self.faults(), self.agent.stderr);
-        // Flips at which books could have failed to close.
-        assert!(self.ledger.number("/flips").unwrap() >= 5);
+        // While packets came, and the two at the end.
+        assert!(self.ledger.number("/flips").unwrap() >= 3);
     }
 
     /// Each flow has exactly the packets that were sent of it.
@@ -273,18 +294,20 @@ fn packets_that_small_maps_cannot_take_are_counted_as_lost() {
     let outcome = Run { flows: 500_000, arguments: &["--map-size", "4096"], ..RUN }.execute().unwrap();
     outcome.assert_conserved();
     assert!(outcome.lost().packets > 0, "nothing was lost: {}", outcome.agent.stderr);
-    assert_eq!(outcome.ledger.sum("/packets/lost").unwrap(), outcome.ledger.number("/packets/lost/map_full").unwrap());
+    assert_eq!(
+        outcome.ledger.sum("/packets/lost").unwrap(),
+        outcome.ledger.number("/packets/lost/map_full").unwrap()
+    );
 }
 
 /// Runs an agent with a fault until the check fails, as it must.
-fn assert_noticed(fault: &'static str, flows: u64) {
+fn assert_noticed(fault: &'static str) {
     for number in 1..=CONTROL_RUNS {
-        let arguments = &["--drain-interval", "10ms"];
-        let run = Run { flows, packets: CONTROL_PACKETS, arguments, fault: Some(fault), ..RUN };
+        let run = Run { fault: Some(fault), ..CONTROL };
         let outcome = run.execute().unwrap();
         let faults = outcome.faults();
-        if !faults.is_empty() {
-            println!("run {number} with the fault '{fault}': {faults:#?}");
+        println!("run {number} with the fault '{fault}': {faults:#?}");
+        if faults.iter().any(|fault| fault.contains("missing") || fault.contains("imbalances")) {
             return;
         }
     }
@@ -294,19 +317,18 @@ fn assert_noticed(fault: &'static str, flows: u64) {
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn an_agent_that_drains_live_maps_fails_the_check() {
-    assert_noticed("live", 10_000);
+    assert_noticed("live");
 }
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn an_agent_that_flips_without_waiting_fails_the_check() {
-    assert_noticed("no-wait", 10_000);
+    assert_noticed("no-wait");
 }
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn the_same_agent_without_a_fault_passes_the_check() {
-    let arguments = &["--drain-interval", "10ms"];
-    let run = Run { flows: 10_000, packets: CONTROL_PACKETS, arguments, fault: Some("none"), ..RUN };
+    let run = Run { fault: Some("none"), ..CONTROL };
     run.execute().unwrap().assert_conserved();
 }

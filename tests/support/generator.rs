@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::maps::Array;
-use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp};
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
+use aya::programs::xdp::XdpMode;
+use aya::programs::{PerfEvent, TestRun, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
@@ -26,6 +28,8 @@ pub const FRAME_LENGTHS: std::ops::RangeInclusive<usize> = 60..=3000;
 const BATCH: u32 = 64;
 /// Frames of one system call: at 2 Mpps a call then takes half a second.
 const CHUNK: u64 = 1 << 20;
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator-ebpf"));
 
 /// What the generator sends.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +107,7 @@ impl<'a> Generator<'a> {
             .override_global("FLOWS", &options.flows, true)
             .override_global("FIRST_FLOW", &options.first_flow, true)
             .override_global("INTERFACE", &interface, true)
-            .load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator-ebpf")))
+            .load(OBJECT)
             .context("cannot load the generator's program")?;
         generate(&mut program)?.load()?;
         Ok(Self { namespace, options, program, interface, frame: template(&options), sent: 0 })
@@ -155,6 +159,42 @@ impl<'a> Generator<'a> {
 
 fn generate(program: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(program.program_mut("generate").context("no program in the object")?.try_into()?)
+}
+
+/// A CPU whose programs often stand still for 20 microseconds in the midst of a packet, as under slow interrupts or a
+/// busy hypervisor: what goes wrong only then goes wrong in seconds. Ends when dropped.
+pub struct Standstills(#[expect(dead_code, reason = "keeps the program attached")] Ebpf);
+
+impl Standstills {
+    /// Of them in a second: with those of 20 microseconds, a fifth of the time.
+    const FREQUENCY: u64 = 10_000;
+
+    /// Begins.
+    pub fn on(cpu: usize) -> Result<Self> {
+        let mut object = EbpfLoader::new().load(OBJECT).context("cannot load the generator's object")?;
+        let program: &mut PerfEvent =
+            object.program_mut("stand_still").context("no program in the object")?.try_into()?;
+        program.load()?;
+        let event = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu: u32::try_from(cpu)? };
+        program.attach(event, scope, SamplePolicy::Frequency(Self::FREQUENCY), false)?;
+        Ok(Self(object))
+    }
+}
+
+/// The program that passes everything on, natively attached to an interface: what others are measured against. Ends
+/// when dropped.
+pub struct Passing(#[expect(dead_code, reason = "keeps the program attached")] Ebpf);
+
+impl Passing {
+    /// Attaches it.
+    pub fn on(namespace: &Namespace, interface: &str) -> Result<Self> {
+        let mut object = EbpfLoader::new().load(OBJECT).context("cannot load the generator's object")?;
+        let program: &mut Xdp = object.program_mut("pass").context("no program in the object")?.try_into()?;
+        program.load()?;
+        namespace.enter(|| program.attach(interface, XdpMode::Driver))??;
+        Ok(Self(object))
+    }
 }
 
 /// The frame that all others are copies of.

@@ -14,10 +14,10 @@ mod generator {
     use core::ptr;
 
     use aya_ebpf::bindings::xdp_action;
-    use aya_ebpf::helpers::bpf_redirect;
-    use aya_ebpf::macros::{map, xdp};
+    use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_redirect};
+    use aya_ebpf::macros::{map, perf_event, xdp};
     use aya_ebpf::maps::Array;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::programs::{PerfEventContext, XdpContext};
 
     /// Ethernet, IPv4 and UDP headers.
     const HEADERS: usize = 14 + 20 + 8;
@@ -85,6 +85,33 @@ mod generator {
             ptr::write_unaligned((frame + IPV4_CHECKSUM) as *mut u16, !(sum as u16));
             Some(bpf_redirect(interface, 0) as u32)
         }
+    }
+
+    /// How long the program below keeps its CPU from what it was doing.
+    const STANDSTILL_NANOS: u64 = 20_000;
+    /// More looks at the clock than fit into that time.
+    const LOOKS: u32 = 4000;
+
+    /// Attached to a timer event: what the timer interrupts, other programs too, stands still half-way.
+    #[perf_event]
+    fn stand_still(_: PerfEventContext) -> u32 {
+        // SAFETY: a helper without arguments.
+        let begin = unsafe { bpf_ktime_get_ns() };
+        let mut look = 0;
+        while look < LOOKS {
+            look += 1;
+            // SAFETY: as above.
+            if unsafe { bpf_ktime_get_ns() } - begin > STANDSTILL_NANOS {
+                break;
+            }
+        }
+        0
+    }
+
+    /// Attached where it is measured what another program costs: the least one.
+    #[xdp]
+    fn pass(_: XdpContext) -> u32 {
+        xdp_action::XDP_PASS
     }
 
     #[unsafe(link_section = "license")]
