@@ -159,7 +159,7 @@ pub struct Read {
 /// `netflow collect`.
 #[derive(Debug, Args)]
 pub struct Collect {
-    /// Address to listen on, udp://address:port; [::] takes IPv4 as well
+    /// Address to listen on, `udp://address:port`; `[::]` takes IPv4 as well
     #[arg(long, value_name = "URL", default_value = "udp://[::]:4739")]
     pub listen: String,
     /// How flows are printed

@@ -2,6 +2,7 @@
 //! to run on, the rest is the command line of `netflow`.
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +23,7 @@ fn main() -> Result<ExitCode> {
     let Command::Run(run) = Cli::parse_from([program].into_iter().chain(arguments)).command else {
         bail!("only `run` can have a fault");
     };
-    netflow_user::start_log(&run.output.log);
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     let mut config = RunConfig::new(*run)?;
     // On the CPU of the packets a program never stands still half-way, so that there would be nothing to notice.
     config.drain_place = Place::AnyCpu;
@@ -35,5 +36,5 @@ fn main() -> Result<ExitCode> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu.parse()?);
     sched_setaffinity(None, &cpus)?;
-    Ok(Decided::Run(config).run())
+    Ok(Decided::Run(config).run(|line| eprintln!("{line}")))
 }

@@ -1,7 +1,7 @@
 //! What happens beside the reading of packets: tap mode, clocks, full maps, the watermark.
 
 use netflow_common::{FlowCounters, FlowKey, Loss, Refusal};
-use netflow_user::drain::{Drain, TickClock};
+use netflow_user::drain::{Drain, Place, TickClock};
 use netflow_user::kernel::{Flip, LoadOptions};
 use netflow_user::{clock, time::MonotonicNanos};
 use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, udp};
@@ -64,7 +64,7 @@ fn times_of_a_flow(meter: &mut KernelMeter, ticks: &TickClock) -> [u64; 2] {
     let mut take = |deltas: &[(FlowKey, FlowCounters)]| {
         times.extend(deltas.iter().map(|(_, counters)| [counters.first, counters.last]));
     };
-    Drain::default().take(&mut meter.kernel, frozen, ticks, &mut take).unwrap();
+    Drain::new(Place::default()).take(&mut meter.kernel, frozen, ticks, &mut take).unwrap();
     assert_eq!(times.len(), 1);
     times[0]
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use netflow_common::{FlowCounters, FlowKey, KernelStats, Note};
 use netflow_ebpf::packet::{self, LinkType};
-use netflow_user::drain::{Drain, TickClock};
+use netflow_user::drain::{Drain, Place, TickClock};
 use netflow_user::kernel::{Flip, Kernel, LoadOptions};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
@@ -143,7 +143,7 @@ impl KernelMeter {
         cpus.set(sched_getcpu());
         sched_setaffinity(None, &cpus)?;
         let kernel = Kernel::load_entry_point(options, fragments)?;
-        Ok(Self { kernel, drain: Drain::default() })
+        Ok(Self { kernel, drain: Drain::new(Place::default()) })
     }
 
     /// Meters one Ethernet frame of 14 octets or more; what is done with the packet is returned.
