@@ -122,13 +122,13 @@ fn the_watermark_is_told_once_per_generation() {
     let options = LoadOptions { map_size: 64, ..LOAD_OPTIONS };
     let mut meter = KernelMeter::load(&options, true).unwrap();
     for _generation in 0..3 {
-        for number in 0..47 {
+        for number in 0..31 {
             meter.enter(&flow(number)).unwrap();
         }
         assert_eq!(meter.kernel.take_watermarks(), 0);
-        meter.enter(&flow(47)).unwrap();
-        assert_eq!(meter.kernel.take_watermarks(), 1, "48 of 64 entries are three quarters");
-        for number in 48..100 {
+        meter.enter(&flow(31)).unwrap();
+        assert_eq!(meter.kernel.take_watermarks(), 1, "32 of 64 entries are half");
+        for number in 32..100 {
             meter.enter(&flow(number)).unwrap();
         }
         assert_eq!(meter.kernel.take_watermarks(), 0);
