@@ -3,7 +3,8 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::{self, JoinHandle},
 };
 
 use tracing::warn;
@@ -15,7 +16,32 @@ use crate::ledger::Books;
 #[derive(Debug)]
 pub(super) struct LedgerFile {
     path: PathBuf,
-    failing: AtomicBool,
+}
+
+/// Writes the books on a thread of its own: a slow disk must not hold up the meter.
+#[derive(Debug)]
+pub(super) struct LedgerWriter {
+    books: Option<SyncSender<Books>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LedgerWriter {
+    /// Has the books written. Where the books before are still being written, the next ones will do.
+    pub(super) fn write(&self, books: Books) {
+        if let Some(sender) = &self.books {
+            let _ = sender.try_send(books);
+        }
+    }
+}
+
+impl Drop for LedgerWriter {
+    /// Waits until nothing is being written: the final books must be the last ones.
+    fn drop(&mut self) {
+        self.books = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl LedgerFile {
@@ -27,7 +53,7 @@ impl LedgerFile {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) || path.file_name().is_none() {
             return Err(fail(io::Error::other("it is there and is no regular file")));
         }
-        let file = Self { path: path.to_owned(), failing: AtomicBool::new(false) };
+        let file = Self { path: path.to_owned() };
         fs::File::create(file.new_path()).map_err(fail)?;
         fs::remove_file(file.new_path()).map_err(fail)?;
         Ok(file)
@@ -38,16 +64,31 @@ impl LedgerFile {
         self.replace(books).map_err(|source| AgentError::LedgerFile { path: self.path, source })
     }
 
-    /// Writes the books; a failure is said once and does not stop the meter.
-    pub(super) fn write(&self, books: &Books) {
-        let result = self.replace(books);
-        let failing = result.is_err();
-        if failing != self.failing.swap(failing, Ordering::Relaxed) {
-            match result {
-                Err(error) => warn!("cannot write the ledger to {}: {error}", self.path.display()),
-                Ok(()) => warn!("the ledger is written to {} again", self.path.display()),
+    /// Writes the first books and starts the writer of the others.
+    pub(super) fn start(self, books: &Books) -> Result<LedgerWriter, AgentError> {
+        let fail = |path: &Path, source| AgentError::LedgerFile { path: path.to_owned(), source };
+        self.replace(books).map_err(|source| fail(&self.path, source))?;
+        let (sender, receiver) = sync_channel::<Books>(1);
+        let path = self.path.clone();
+        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || {
+            let mut failing = false;
+            for books in receiver {
+                failing = self.write(&books, failing);
             }
+        });
+        let thread = thread.map_err(|source| fail(&path, source))?;
+        Ok(LedgerWriter { books: Some(sender), thread: Some(thread) })
+    }
+
+    /// Writes the books; a failure is said once and does not stop the meter. Returns whether it failed.
+    fn write(&self, books: &Books, failing: bool) -> bool {
+        let result = self.replace(books);
+        match &result {
+            Err(error) if !failing => warn!("cannot write the ledger to {}: {error}", self.path.display()),
+            Ok(()) if failing => warn!("the ledger is written to {} again", self.path.display()),
+            _ => {}
         }
+        result.is_err()
     }
 
     fn replace(&self, books: &Books) -> io::Result<()> {

@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     AgentError,
-    ledger_file::LedgerFile,
+    ledger_file::LedgerWriter,
     queue::{Batch, Queue},
 };
 use crate::{
@@ -89,7 +89,7 @@ pub(super) struct Meter {
     pub(super) cache: FlowCache,
     pub(super) outflow: Outflow,
     pub(super) flip: Flip,
-    pub(super) ledger_file: Option<LedgerFile>,
+    pub(super) ledger_file: Option<LedgerWriter>,
     pub(super) lost: u64,
     /// The kernel program's log, passed on at each tick.
     pub(super) explain: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -158,7 +158,7 @@ impl Meter {
             log.flush();
         }
         if let Some(file) = &self.ledger_file {
-            file.write(&self.outflow.ledger.books());
+            file.write(self.outflow.ledger.books());
         }
         Ok(())
     }

@@ -85,9 +85,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         }
     }
     collector.serve(config.export.format);
-    if let Some(file) = &ledger_file {
-        file.write(&ledger.books());
-    }
+    let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
     let meter = Meter {
         kernel,
