@@ -17,6 +17,11 @@ use crate::{
 /// How long the kernel's jiffies are watched at start: enough to tell 250 Hz from 300 Hz.
 const CALIBRATION: Duration = Duration::from_millis(100);
 
+/// Two readings of a clock that belong together lie no further apart, in nanoseconds.
+const CLOSE: u64 = 1_000_000;
+/// How often that is tried.
+const TRIES: u32 = 5;
+
 /// The wall clock, nanoseconds since 1970 UTC.
 pub fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -37,12 +42,19 @@ pub fn now() -> Instant {
 /// # Errors
 /// The clock program could not be run.
 pub fn read(kernel: &mut Kernel) -> Result<(Instant, ClockReading), KernelError> {
-    let before = unix_nanos();
-    let reading = kernel.read_clock()?;
-    let after = unix_nanos();
-    // The program ran between the two; a step of the wall clock between them shows at the next reading.
-    let unix_nanos = before + after.saturating_sub(before) / 2;
-    Ok((Instant { monotonic: MonotonicNanos(reading.monotonic_nanos), unix_nanos }, reading))
+    let mut tries = 0;
+    loop {
+        let before = unix_nanos();
+        let reading = kernel.read_clock()?;
+        let after = unix_nanos();
+        // The program ran between the two. Where they lie far apart this thread was interrupted (or the wall
+        // clock was set): once more.
+        tries += 1;
+        if before.abs_diff(after) < CLOSE || tries == TRIES {
+            let unix_nanos = before + after.saturating_sub(before) / 2;
+            return Ok((Instant { monotonic: MonotonicNanos(reading.monotonic_nanos), unix_nanos }, reading));
+        }
+    }
 }
 
 /// Watches the jiffies until their length and phase are known.
@@ -75,8 +87,8 @@ impl KernelClock {
     /// Learns the difference from a reading of the kernel's clock that was taken just now.
     pub fn new(reading: &Instant) -> Self {
         let difference = i128::from(reading.monotonic.0) - i128::from(now().monotonic.0);
-        // What a call takes is no difference between clocks.
-        let difference = if difference.unsigned_abs() < 10_000_000 { 0 } else { difference };
+        // Time namespaces differ by whole seconds as a rule; what lies between two calls is no difference.
+        let difference = if difference.unsigned_abs() < 500_000_000 { 0 } else { difference };
         Self { difference: i64::try_from(difference).unwrap_or(0) }
     }
 

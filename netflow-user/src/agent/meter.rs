@@ -11,7 +11,7 @@ use rustix::{
 use tracing::{debug, error, warn};
 
 use super::{
-    AgentError,
+    AgentError, PATIENCE,
     ledger_file::LedgerWriter,
     queue::{Batch, Queue},
 };
@@ -65,6 +65,15 @@ impl Outflow {
         self.records.clear();
     }
 
+    /// After a batch has been offered: blocks until the queues have room for the next, until `deadline` at most.
+    fn wait_for_room(&self, deadline: MonotonicNanos) {
+        if self.records.is_empty() {
+            for queue in &self.queues {
+                queue.wait_for_room(deadline.since(clock::now().monotonic));
+            }
+        }
+    }
+
     /// Checks what must hold between flow cache, records and queues.
     pub(super) fn check(&mut self, cache: &FlowCache) {
         let in_cache = cache.in_cache();
@@ -80,6 +89,9 @@ pub(super) fn report(result: Result<(), Imbalance>) {
         error!("the ledger does not balance: {imbalance}");
     }
 }
+
+/// What is left when the meter has ended, and why it did where nobody asked for it.
+pub(super) type Ended = (Outflow, Option<AgentError>);
 
 /// Everything between the kernel and the queues.
 pub(super) struct Meter {
@@ -98,34 +110,46 @@ pub(super) struct Meter {
 impl Meter {
     /// Ticks every `interval`, or when a map passes its watermark, until `stop` becomes readable. Then
     /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
-    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Result<Outflow, AgentError> {
+    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Result<Ended, AgentError> {
         // "Process" 0 is this thread. Where it is not allowed (CAP_SYS_NICE), it has to do without.
         if let Err(error) = setpriority_process(None, NICE) {
             debug!("the metering thread keeps its priority: {error}");
         }
+        let failed = self.meter(interval, &stop).and_then(|()| self.drain_both()).err();
+        // Whatever failed: the flows that are there are exported, and the books tell what is missing.
+        self.kernel.detach_all();
+        let now = clock::read(&mut self.kernel).map_or_else(|_| clock::now(), |(now, _)| now);
+        let patience = now.monotonic.plus(PATIENCE);
+        let Self { cache, outflow, .. } = &mut self;
+        cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
+            outflow.push(FlowRecord::new(key, counters, reason, &now), None);
+            // No packet can be lost any more by waiting.
+            outflow.wait_for_room(patience);
+        });
+        outflow.flush(None);
+        outflow.check(cache);
+        Ok((self.outflow, failed))
+    }
+
+    fn meter(&mut self, interval: Duration, stop: &impl AsFd) -> Result<(), AgentError> {
         let mut due = clock::now().monotonic.plus(interval);
         loop {
             let wait = due.since(clock::now().monotonic);
-            match self.wait(wait, &stop)? {
-                Wake::Stop => break,
+            match self.wait(wait, stop)? {
+                Wake::Stop => return Ok(()),
                 Wake::Watermark => debug!("a flow map has passed its watermark: flipping early"),
                 Wake::Time => due = MonotonicNanos(due.0.max(clock::now().monotonic.0)).plus(interval),
             }
             self.tick()?;
         }
-        // A program that runs now ends before the wait of the first flip returns, but may have read
-        // the generation after it: the second drain takes that.
+    }
+
+    /// A program that runs now ends before the wait of the first flip returns, but may have read the
+    /// generation after it: the second drain takes that.
+    fn drain_both(&mut self) -> Result<(), AgentError> {
         self.kernel.detach_all();
         self.tick()?;
-        self.tick()?;
-        let (now, _) = clock::read(&mut self.kernel)?;
-        let Self { cache, outflow, .. } = &mut self;
-        cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
-            outflow.push(FlowRecord::new(key, counters, reason, &now), None);
-        });
-        outflow.flush(None);
-        outflow.check(cache);
-        Ok(self.outflow)
+        self.tick()
     }
 
     fn tick(&mut self) -> Result<(), AgentError> {
@@ -150,7 +174,7 @@ impl Meter {
         let lost: u64 = drained.stats.lost_packets.iter().sum();
         if lost > 0 && self.lost == 0 {
             warn!(
-                "{lost} packets lost: a flow map was full; a larger --map-size or a shorter --drain-interval helps"
+                "{lost} packets lost, see map_full and cpu_without_map in the ledger; against full maps a larger --map-size or a shorter --drain-interval helps"
             );
         }
         self.lost += lost;

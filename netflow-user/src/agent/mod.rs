@@ -14,7 +14,10 @@ use std::{
 
 use futures_util::future::join_all;
 use rustix::event::{EventfdFlags, eventfd};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing::{info, warn};
 
 use self::{
@@ -126,9 +129,10 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
             metering.await
         }
     };
-    let outflow = joined(result)?;
+    let (outflow, failed) = joined(result)?;
     drop(promiscuous);
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), config.export.rate).await
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// `netflow collect`: receives until SIGINT or SIGTERM, or until the output's reader leaves.
@@ -217,15 +221,25 @@ async fn finish(
     outlets: Vec<Outlet>,
     collector: Collector,
     path: Option<&std::path::Path>,
-    rate: Option<u64>,
+    pacing: Pacing,
 ) -> Result<(), AgentError> {
-    // Every record goes out, however long the pace that was asked for makes it take.
+    // Every record goes out, however long the pace makes it take, unless a second signal says otherwise.
     let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
-    let paced = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(2 * waiting / rate.max(1)));
+    let paced = match pacing {
+        Pacing::Rate(rate) => Duration::from_secs(2 * waiting / rate.max(1)),
+        Pacing::Spread(interval) => interval,
+    };
+    let (hurry, hurried) = watch::channel(false);
+    let again = terminated()?;
+    let hurrying = tokio::spawn(async move {
+        again.await;
+        let _ = hurry.send(true);
+    });
     // Who prints no more needs no more.
     let patience = if collector.has_left() { Duration::ZERO } else { PATIENCE + paced };
     // All at once: one that takes nothing must not take the others' time.
-    join_all(outlets.into_iter().map(|outlet| outlet.finish(patience))).await;
+    join_all(outlets.into_iter().map(|outlet| outlet.finish(patience, hurried.clone()))).await;
+    hurrying.abort();
     let collected = collector.finish().await;
     report(outflow.ledger.check_destinations());
     report(outflow.ledger.check_end());

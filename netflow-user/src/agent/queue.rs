@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -75,12 +76,11 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Blocks until half of the queue is free: for a reader that can wait, as a packet cannot.
-    pub(super) fn wait_for_room(&self) {
-        let mut waiting = self.lock();
-        while !waiting.closed && waiting.records > QUEUE_RECORDS / 2 {
-            waiting = self.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Blocks until half of the queue is free, or `patience` is over: for a reader that can wait, as a packet
+    /// cannot.
+    pub(super) fn wait_for_room(&self, patience: Duration) {
+        let full = |waiting: &mut Waiting| !waiting.closed && waiting.records > QUEUE_RECORDS / 2;
+        drop(self.emptied.wait_timeout_while(self.lock(), patience, full));
     }
 
     /// No further batch comes; the session ends when it has sent what is there.

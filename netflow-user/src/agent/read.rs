@@ -99,7 +99,7 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
         }
     };
     let (outflow, failed) = joined(result)?;
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), config.export.rate).await?;
+    finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
@@ -148,6 +148,9 @@ impl Reader {
     /// Ends flows that are over before `time` when they are over, as live, however late the next packet comes: a
     /// capture may have a gap of months, and v9's times reach 49 days.
     fn catch_up(&mut self, time: u64, outflow: &mut Outflow) {
+        if self.next_tick >= time {
+            return;
+        }
         while let Some(deadline) = self.cache.next_deadline() {
             let tick = deadline.0.max(self.next_tick);
             if tick >= time {
@@ -207,7 +210,7 @@ impl Reader {
             outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
         });
         self.close(outflow, at);
-        outflow.queues.iter().for_each(|queue| queue.wait_for_room());
+        outflow.queues.iter().for_each(|queue| queue.wait_for_room(Duration::MAX));
     }
 
     fn end(mut self, outflow: &mut Outflow) {

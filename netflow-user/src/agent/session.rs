@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::{
@@ -26,6 +26,9 @@ const SLOWEST_SPREAD: u64 = 50_000;
 const BURST: u64 = 64;
 /// Shorter pauses are added up first: the timer's step.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Without an error for this time a collector is taken to be there again.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// How fast records go.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +58,15 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Lets the session send what it has, at most until `patience` is over; what is left then is counted
-    /// as not sent for reason `shutdown`.
-    pub(super) async fn finish(mut self, patience: Duration) {
+    /// Lets the session send what it has, at most until `patience` is over or `hurry` says so; what is left then
+    /// is counted as not sent for reason `shutdown`.
+    pub(super) async fn finish(mut self, patience: Duration, mut hurry: watch::Receiver<bool>) {
         self.queue.close();
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
+        let ended = tokio::select! {
+            result = tokio::time::timeout(patience, &mut self.task) => result.is_ok(),
+            Ok(_) = hurry.wait_for(|hurry| *hurry) => false,
+        };
+        if !ended {
             self.abandon.notify_one();
             // It ends at its next await point, and has the books to close.
             let _ = self.task.await;
@@ -76,10 +83,15 @@ pub(super) struct Session {
     clock: SessionClock,
     pacing: Pacing,
     pace: Pace,
+    /// Records per second while what was drained together is spread over the time to the next drain.
+    spread: u64,
+    /// More of it is still in the queue.
+    spreading: bool,
     /// Taken from the queue, not yet in a message that was sent.
     pending: Vec<FlowRecord>,
     at: Option<Instant>,
     health: Health,
+    last_trouble: MonotonicNanos,
 }
 
 /// Whether the collector can be reached, as far as UDP tells; to log the changes and not each datagram.
@@ -130,9 +142,12 @@ impl Session {
             clock,
             pacing,
             pace,
+            spread: SLOWEST_SPREAD,
+            spreading: false,
             pending: Vec::new(),
             at: None,
             health: Health::Good,
+            last_trouble: MonotonicNanos(0),
         };
         let abandon = Arc::new(Notify::new());
         let abandoned = Arc::clone(&abandon);
@@ -181,8 +196,13 @@ impl Session {
         self.pending.extend_from_slice(&batch.records);
         let waiting = self.queue.records() + self.pending.len() as u64;
         if let Pacing::Spread(interval) = self.pacing {
-            let per_second = waiting as f64 / (interval.as_secs_f64() * 0.8);
-            self.pace = Pace::new(SLOWEST_SPREAD.max(per_second as u64), BURST);
+            let needed = (waiting as f64 / (interval.as_secs_f64() * 0.8)) as u64;
+            // What was there at first sets the pace until all of it is gone: it is not to become slower with
+            // what is left.
+            let slowest = if self.spreading { self.spread } else { SLOWEST_SPREAD };
+            self.spread = needed.max(slowest);
+            self.pace.set_rate(self.spread, BURST);
+            self.spreading = self.queue.records() > 0;
         }
         // The path may have become narrower or wider.
         let limit = self.transport.message_limit();
@@ -213,7 +233,9 @@ impl Session {
             let before = self.transport.counters();
             let result = self.transport.send(message.octets).await;
             let after = self.transport.counters();
-            (before.refused..after.refused).for_each(|_| self.books.datagram_refused());
+            // All that ICMP says of earlier datagrams: nobody listens, no way there, too long for it.
+            let refused = (after.refused - before.refused) + (after.unreachable - before.unreachable);
+            (0..refused).for_each(|_| self.books.datagram_refused());
             (before.no_buffers..after.no_buffers).for_each(|_| self.books.retried());
 
             let volume = volume(records.get(..message.records).unwrap_or_default());
@@ -239,15 +261,25 @@ impl Session {
             }
             self.packer.commit();
             sent += taken;
-            self.note_health(after.refused > before.refused, given_up);
+            self.note_health(refused > 0, given_up);
         }
         self.pending.drain(..sent);
     }
 
     fn note_health(&mut self, refused: bool, given_up: Option<TransportError>) {
+        let now = clock::now().monotonic;
+        if refused || given_up.is_some() {
+            self.last_trouble = now;
+        }
+        if given_up.is_some() {
+            // It may have held templates.
+            self.packer.announce_templates();
+        }
         let health = match (&given_up, refused) {
             (Some(_), _) => Health::Failing,
             (None, true) => Health::Refused,
+            // A host sends about one ICMP error a second, however many datagrams it refuses.
+            (None, false) if now.since(self.last_trouble) < QUIET => self.health,
             (None, false) => Health::Good,
         };
         if health == self.health {
@@ -256,7 +288,9 @@ impl Session {
         let peer = self.transport.peer();
         match given_up {
             Some(error) => warn!("records are not sent: {}", super::chain(&error)),
-            None if refused => warn!("collector {peer}: nobody listens there; sending goes on"),
+            None if refused => warn!(
+                "collector {peer}: messages do not arrive, says ICMP (nobody listens, or no way there); sending goes on"
+            ),
             None => {
                 info!("collector {peer}: takes messages again");
                 // It may have been restarted, or have missed them.

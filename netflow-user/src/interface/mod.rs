@@ -14,7 +14,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
-        route::{RouteAttribute, RouteMessage},
+        route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -164,7 +164,7 @@ impl Interfaces {
             let routes = self.routes(family).await?;
             let best = routes
                 .iter()
-                .filter(|route| route.header.destination_prefix_length == 0)
+                .filter(|route| is_default(route))
                 .filter_map(|route| Some((metric(route), output(route)?)))
                 .min();
             if let Some((_, index)) = best {
@@ -250,9 +250,18 @@ fn names(interfaces: &[Interface]) -> String {
     }
 }
 
+/// A default route that everybody takes: other tables hold those of policies, such as a VPN's.
+fn is_default(route: &RouteMessage) -> bool {
+    route.header.destination_prefix_length == 0
+        && route.header.table == RouteHeader::RT_TABLE_MAIN
+        && route.header.kind == RouteType::Unicast
+}
+
+/// Where packets leave; of several ways the first.
 fn output(route: &RouteMessage) -> Option<u32> {
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Oif(index) => Some(*index),
+        RouteAttribute::MultiPath(hops) => hops.first().map(|hop| hop.interface_index),
         _ => None,
     })
 }

@@ -17,7 +17,7 @@ pub enum FlowEndReason {
     ActiveTimeout = 2,
     /// 3: TCP FIN or RST was seen and the linger time passed.
     EndOfFlowDetected = 3,
-    /// 4: shutdown, the operator, or the interface is gone.
+    /// 4: shutdown.
     ForcedEnd = 4,
     /// 5: the cache was full.
     LackOfResources = 5,

@@ -24,6 +24,11 @@ impl Pace {
         Self { per_second, slack: nanos(burst, per_second), due: 0 }
     }
 
+    /// Another rate from now on; what is owed stays owed.
+    pub fn set_rate(&mut self, per_second: u64, burst: u64) {
+        *self = Self { due: self.due, ..Self::new(per_second, burst) };
+    }
+
     /// Takes `items` out of the bucket and returns how long to wait before they may go. Debts add up:
     /// items taken at once wait in turn.
     pub fn take(&mut self, items: u64, now: MonotonicNanos) -> Duration {
