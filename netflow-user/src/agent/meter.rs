@@ -110,7 +110,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Ticks every `interval`, or when a map passes its watermark, until `stop` becomes readable. Then
     /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
-    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Result<Ended, AgentError> {
+    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Ended {
         // "Process" 0 is this thread. Where it is not allowed (CAP_SYS_NICE), it has to do without.
         if let Err(error) = setpriority_process(None, NICE) {
             debug!("the metering thread keeps its priority: {error}");
@@ -128,7 +128,7 @@ impl Meter {
         });
         outflow.flush(None);
         outflow.check(cache);
-        Ok((self.outflow, failed))
+        (self.outflow, failed)
     }
 
     fn meter(&mut self, interval: Duration, stop: &impl AsFd) -> Result<(), AgentError> {

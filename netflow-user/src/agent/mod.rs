@@ -264,9 +264,9 @@ fn terminated() -> Result<impl Future<Output = ()>, AgentError> {
     })
 }
 
-fn joined<T>(result: Result<Result<T, AgentError>, tokio::task::JoinError>) -> Result<T, AgentError> {
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, AgentError> {
     match result {
-        Ok(result) => result,
+        Ok(result) => Ok(result),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(AgentError::Cancelled),
     }

@@ -75,7 +75,7 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
             }
         }
         reader.end(&mut outflow);
-        Ok((outflow, failed))
+        (outflow, failed)
     });
     let whole = tokio::select! {
         result = &mut reading => Some(result),

@@ -210,11 +210,6 @@ impl Kernel {
     pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn Log>, KernelError> {
         EbpfLogger::init(&mut self.ebpf).map_err(|source| KernelError::Log { source })
     }
-
-    /// Where the meter is attached.
-    pub fn attachments(&self) -> &[Attachment] {
-        &self.attachments
-    }
 }
 
 /// The descriptor of a map that may stand in a map of maps (aya shows it by this bound alone).

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::{Imbalance, Tally, Unit, sums_to};
+use super::{Imbalance, Unit, sums_to};
 
 /// Records, and the packets and octets in them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -23,11 +23,6 @@ impl Volume {
         self.records += other.records;
         self.packets += other.packets;
         self.octets += other.octets;
-    }
-
-    /// Adds one record.
-    pub fn add_record(&mut self, tally: Tally) {
-        self.add(Self { records: 1, packets: tally.packets, octets: tally.octets });
     }
 
     /// What came since it was `before`.
