@@ -2,12 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Totals of one CPU in one generation, 192 octets. The agent reads and zeroes them while the
+/// Totals of one CPU in one generation, 256 octets. The agent reads and zeroes them while the
 /// generation is frozen, so they are deltas since the last flip.
 ///
-/// `seen_packets = sum(refused) + sum(lost_packets) + packets of the flow entries`, and for octets
-/// `seen_octets = sum(lost_octets) + octets of the flow entries`. The two sides are counted at
-/// different places of the program on purpose: their equality is the check.
+/// `seen_packets = sum(refused) + sum(skipped_packets) + sum(lost_packets) + packets of the flow entries`,
+/// and for octets the same without `refused`. The two sides are counted at different places of the
+/// program on purpose: their equality is the check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct KernelStats {
@@ -27,15 +27,19 @@ pub struct KernelStats {
     pub lost_packets: [u64; Loss::COUNT],
     /// Their IP octets.
     pub lost_octets: [u64; Loss::COUNT],
+    /// Flow packets that are not metered as the operator asked for it, by [`Skip`].
+    pub skipped_packets: [u64; Skip::COUNT],
+    /// Their IP octets.
+    pub skipped_octets: [u64; Skip::COUNT],
     /// Zero.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 8],
 }
 
 impl KernelStats {
     /// Adds another CPU's totals.
     pub fn add(&mut self, other: &Self) {
-        let mine: &mut [u64; 24] = bytemuck::cast_mut(self);
-        let theirs: &[u64; 24] = bytemuck::cast_ref(other);
+        let mine: &mut [u64; 32] = bytemuck::cast_mut(self);
+        let theirs: &[u64; 32] = bytemuck::cast_ref(other);
         for (mine, theirs) in mine.iter_mut().zip(theirs) {
             *mine += theirs;
         }
@@ -117,13 +121,25 @@ reasons! {
 }
 
 reasons! {
+    /// Why a flow packet is not metered although it could be: the operator asked for it.
+    Skip {
+        /// The filter does not match it.
+        Filtered = "filtered",
+        /// A message that this exporter sends.
+        OwnExport = "own_export",
+        /// Sampling did not select it.
+        SampledOut = "sampled_out",
+    }
+}
+
+reasons! {
     /// What is worth saying of a metered packet.
     Note {
         /// The IP header states more octets than the frame has; the statement is what is counted.
         ShortFrame = "short_frame",
         /// The frame or the IP length ends before the ports: ports 0.
         TransportCut = "transport_cut",
-        /// A fragment other than the first: ports 0.
+        /// A fragment other than the first, whose first fragment is not known: ports 0.
         LaterFragment = "later_fragment",
         /// More IPv6 extension headers than are read (8), or one that is cut short.
         Ipv6HeadersUnread = "ipv6_headers_unread",

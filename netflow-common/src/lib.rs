@@ -17,13 +17,13 @@ mod settings;
 pub use address::{Address, NetworkU16};
 pub use flow_counters::FlowCounters;
 pub use flow_key::{FlowKey, IpVersion, Ports};
-pub use kernel_stats::{KernelStats, Loss, Note, Refusal};
+pub use kernel_stats::{KernelStats, Loss, Note, Refusal, Skip};
 pub use settings::{ClockReading, Scratch, Settings};
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
     assert!(size_of::<FlowCounters>() == 40 && align_of::<FlowCounters>() == 8);
-    assert!(size_of::<KernelStats>() == 192 && align_of::<KernelStats>() == 8);
+    assert!(size_of::<KernelStats>() == 256 && align_of::<KernelStats>() == 8);
     assert!(size_of::<ClockReading>() == 16);
     assert!(size_of::<Settings>() == 16);
 };

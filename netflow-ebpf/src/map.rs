@@ -16,7 +16,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netflow_common::{
-    ClockReading, FlowCounters, FlowKey, KernelStats, Loss, Note, Refusal, Scratch, Settings,
+    ClockReading, FlowCounters, FlowKey, KernelStats, Loss, Note, Refusal, Scratch, Settings, Skip,
     names::GENERATIONS,
 };
 use netflow_ebpf::packet::{Notes, Packet};
@@ -100,6 +100,20 @@ impl Books {
         }
         if let Some(slot) = stats.refused.get_mut(refusal as usize) {
             *slot += 1;
+        }
+    }
+
+    /// Counts a flow packet that is not to be metered, as the operator asked for it.
+    #[inline(always)]
+    #[expect(dead_code, reason = "sampling, the filter and own export are to call it")]
+    pub(crate) fn skip(&self, skip: Skip, packet: &Packet) {
+        let stats = self.stats();
+        stats.seen_octets += u64::from(packet.octets);
+        let (packets, octets) =
+            (stats.skipped_packets.get_mut(skip as usize), stats.skipped_octets.get_mut(skip as usize));
+        if let (Some(packets), Some(octets)) = (packets, octets) {
+            *packets += 1;
+            *octets += u64::from(packet.octets);
         }
     }
 

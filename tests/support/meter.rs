@@ -64,8 +64,10 @@ impl Counted {
         let refused: u64 = stats.refused.iter().sum();
         let lost: u64 = stats.lost_packets.iter().sum();
         let lost_octets: u64 = stats.lost_octets.iter().sum();
-        stats.seen_packets == refused + lost + of(|counters| counters.packets)
-            && stats.seen_octets == lost_octets + of(|counters| counters.octets)
+        let skipped: u64 = stats.skipped_packets.iter().sum();
+        let skipped_octets: u64 = stats.skipped_octets.iter().sum();
+        stats.seen_packets == refused + skipped + lost + of(|counters| counters.packets)
+            && stats.seen_octets == skipped_octets + lost_octets + of(|counters| counters.octets)
     }
 }
 

@@ -50,7 +50,7 @@ impl Packet {
 
 /// A set of [`Note`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Notes(u8);
+pub struct Notes(u16);
 
 impl Notes {
     /// No note.
@@ -59,7 +59,7 @@ impl Notes {
     /// The set of this one note, if the condition holds.
     #[inline(always)]
     pub const fn when(condition: bool, note: Note) -> Self {
-        Self(if condition { 1 << note as u8 } else { 0 })
+        Self(if condition { 1 << note as u16 } else { 0 })
     }
 
     /// Both sets.
@@ -78,7 +78,7 @@ impl Notes {
     /// Whether the note is in the set.
     #[inline(always)]
     pub const fn has(self, note: Note) -> bool {
-        self.0 & (1 << note as u8) != 0
+        self.0 & (1 << note as u16) != 0
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use netflow_common::{Loss, Note, Refusal};
+use netflow_common::{Loss, Note, Refusal, Skip};
 use serde::{Serialize, Serializer};
 
 use crate::record::FlowEndReason;
@@ -37,9 +37,10 @@ pub struct Books {
     pub last_imbalance: Option<String>,
     /// Flips closed.
     pub flips: u64,
-    /// `seen = not_ip + bad_ip + lost + metered`, `metered = in_cache + in_records`, in packets.
+    /// `seen = not_ip + bad_ip + filtered + own_export + sampled_out + lost + metered`,
+    /// `metered = in_cache + in_records`, in packets.
     pub packets: PacketLines,
-    /// `seen = lost + metered`, `metered = in_cache + in_records`, in IP octets.
+    /// The same in IP octets, without `not_ip` and `bad_ip`.
     pub octets: OctetLines,
     /// Flows; not part of a sum.
     pub flows: FlowLines,
@@ -49,7 +50,7 @@ pub struct Books {
     pub destinations: Vec<DestinationLines>,
     /// Metered packets of which something is worth saying; not part of a sum: `short_frame` stated more
     /// octets than the frame had, `transport_cut` and `later_fragment` have ports 0,
-    /// `ipv6_headers_unread` had too many extension headers.
+    /// `ipv6_headers_unread` had too many extension headers; see [`Note`] for all of them.
     pub notes: ByReason<u64>,
 }
 
@@ -62,6 +63,12 @@ pub struct PacketLines {
     pub not_ip: ByReason<u64>,
     /// Without a usable IP header: `ip_truncated`, `ip_version`, `ip_header_length`.
     pub bad_ip: ByReason<u64>,
+    /// Flow packets that the filter does not match.
+    pub filtered: u64,
+    /// This exporter's own messages.
+    pub own_export: u64,
+    /// Flow packets that sampling did not select.
+    pub sampled_out: u64,
     /// Flow packets that found no place: `map_full`, `cpu_without_map`.
     pub lost: ByReason<u64>,
     /// Drained from the flow maps.
@@ -77,6 +84,12 @@ pub struct PacketLines {
 pub struct OctetLines {
     /// Of flow packets that entered the kernel program.
     pub seen: u64,
+    /// Of packets that the filter does not match.
+    pub filtered: u64,
+    /// Of this exporter's own messages.
+    pub own_export: u64,
+    /// Of packets that sampling did not select.
+    pub sampled_out: u64,
     /// Of packets that found no place, as for packets.
     pub lost: ByReason<u64>,
     /// Drained from the flow maps.
@@ -162,6 +175,9 @@ impl Ledger {
                 seen: kernel.seen_packets,
                 not_ip: refused(true),
                 bad_ip: refused(false),
+                filtered: kernel.skipped_packets[Skip::Filtered as usize],
+                own_export: kernel.skipped_packets[Skip::OwnExport as usize],
+                sampled_out: kernel.skipped_packets[Skip::SampledOut as usize],
                 lost: lost(&kernel.lost_packets),
                 metered: self.metered.packets,
                 in_cache: self.in_cache.packets,
@@ -169,6 +185,9 @@ impl Ledger {
             },
             octets: OctetLines {
                 seen: kernel.seen_octets,
+                filtered: kernel.skipped_octets[Skip::Filtered as usize],
+                own_export: kernel.skipped_octets[Skip::OwnExport as usize],
+                sampled_out: kernel.skipped_octets[Skip::SampledOut as usize],
                 lost: lost(&kernel.lost_octets),
                 metered: self.metered.octets,
                 in_cache: self.in_cache.octets,
@@ -212,14 +231,27 @@ impl DestinationLines {
 /// One paragraph: the sums in packets, then what each destination got in records.
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PacketLines { seen, not_ip, bad_ip, lost, metered, in_cache, in_records } = &self.packets;
+        let PacketLines { seen, not_ip, bad_ip, lost, metered, in_cache, in_records, .. } = &self.packets;
         write!(
             f,
-            "{} packets seen = {} not_ip + {} bad_ip + {} lost + {} metered; {} metered = {} in the cache + {} in \
-             {} records",
+            "{} packets seen = {} not_ip + {} bad_ip",
             Grouped(*seen),
             Grouped(not_ip.sum()),
             Grouped(bad_ip.sum()),
+        )?;
+        // What nobody asked for is not worth a word.
+        for (count, name) in [
+            (self.packets.filtered, Skip::Filtered.name()),
+            (self.packets.own_export, Skip::OwnExport.name()),
+            (self.packets.sampled_out, Skip::SampledOut.name()),
+        ] {
+            if count > 0 {
+                write!(f, " + {} {name}", Grouped(count))?;
+            }
+        }
+        write!(
+            f,
+            " + {} lost + {} metered; {} metered = {} in the cache + {} in {} records",
             Grouped(lost.sum()),
             Grouped(*metered),
             Grouped(*metered),

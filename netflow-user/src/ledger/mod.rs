@@ -4,7 +4,8 @@
 //! and as a sentence. This room refuses to know where the numbers come from, and repairs none.
 //!
 //! The lines, for packets and for octets (IP octets, by the headers' statement):
-//! - metering, at each flip: `seen = not_ip + bad_ip + lost + metered`; packets refused have no octets.
+//! - metering, at each flip: `seen = not_ip + bad_ip + filtered + own_export + sampled_out + lost + metered`;
+//!   packets refused have no octets.
 //! - cache: `metered = in_cache + in_records`.
 //! - for each destination since it joined: `in_records = offered` and `offered = sent + queued + not_sent`,
 //!   for records as well.
@@ -69,7 +70,7 @@ impl fmt::Display for Unit {
 pub enum Imbalance {
     /// The kernel program's totals against what was drained.
     #[error(
-        "metering of flip {flip} does not close: {seen} {unit} seen, but {refused} refused + {lost} lost + {metered} metered"
+        "metering of flip {flip} does not close: {seen} {unit} seen, but {refused} refused + {skipped} skipped + {lost} lost + {metered} metered"
     )]
     Metering {
         /// The number of the flip, from 1.
@@ -80,6 +81,8 @@ pub enum Imbalance {
         seen: u64,
         /// Not IP or bad IP.
         refused: u64,
+        /// Filtered, own export or sampled out.
+        skipped: u64,
         /// Found no place.
         lost: u64,
         /// Drained.
@@ -194,19 +197,21 @@ impl Ledger {
                 Unit::Packets,
                 stats.seen_packets,
                 stats.refused.as_slice(),
+                stats.skipped_packets,
                 stats.lost_packets,
                 metered.packets,
             ),
-            (Unit::Octets, stats.seen_octets, &[], stats.lost_octets, metered.octets),
+            (Unit::Octets, stats.seen_octets, &[], stats.skipped_octets, stats.lost_octets, metered.octets),
         ];
         let flip = self.flips;
-        self.enter(lines.into_iter().filter_map(|(unit, seen, refused, lost, metered)| {
-            let (refused, lost) = (refused.iter().sum(), lost.iter().sum());
-            (!sums_to(seen, [refused, lost, metered])).then_some(Imbalance::Metering {
+        self.enter(lines.into_iter().filter_map(|(unit, seen, refused, skipped, lost, metered)| {
+            let (refused, skipped, lost) = (refused.iter().sum(), skipped.iter().sum(), lost.iter().sum());
+            (!sums_to(seen, [refused, skipped, lost, metered])).then_some(Imbalance::Metering {
                 flip,
                 unit,
                 seen,
                 refused,
+                skipped,
                 lost,
                 metered,
             })
@@ -223,7 +228,7 @@ impl Ledger {
             (Unit::Octets, self.metered.octets, in_cache.octets, self.in_records.octets),
         ];
         self.enter(lines.into_iter().filter_map(|(unit, metered, in_cache, in_records)| {
-            (!sums_to(metered, [in_cache, in_records, 0])).then_some(Imbalance::Cache {
+            (!sums_to(metered, [in_cache, in_records])).then_some(Imbalance::Cache {
                 unit,
                 metered,
                 in_cache,
@@ -283,7 +288,7 @@ impl Ledger {
 }
 
 /// Whether parts make up a sum. Wider than the counters, so that a wrong one cannot wrap into place.
-fn sums_to(sum: u64, parts: [u64; 3]) -> bool {
+fn sums_to<const N: usize>(sum: u64, parts: [u64; N]) -> bool {
     u128::from(sum) == parts.into_iter().map(u128::from).sum::<u128>()
 }
 

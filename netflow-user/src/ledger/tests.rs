@@ -1,15 +1,15 @@
 //! Each line closed, then broken by one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use netflow_common::{Loss, Note, Refusal};
+use netflow_common::{Loss, Note, Refusal, Skip};
 
 use super::*;
 
-/// 1,000 packets: 8 ARP, 2 cut short, 10 lost, 980 metered.
+/// 1,006 packets: 8 ARP, 2 cut short, 6 skipped, 10 lost, 980 metered.
 fn stats() -> KernelStats {
     let mut stats = KernelStats {
-        seen_packets: 1_000,
-        seen_octets: 99_000,
+        seen_packets: 1_006,
+        seen_octets: 99_600,
         inserted: 7,
         not_ip_frame_octets: 480,
         ..KernelStats::default()
@@ -19,6 +19,7 @@ fn stats() -> KernelStats {
     stats.lost_packets[Loss::MapFull as usize] = 10;
     stats.lost_octets[Loss::MapFull as usize] = 1_000;
     stats.noted[Note::ShortFrame as usize] = 3;
+    (stats.skipped_packets, stats.skipped_octets) = ([1, 2, 3], [100, 200, 300]);
     stats
 }
 
@@ -45,13 +46,15 @@ fn closed() -> (Ledger, Arc<DestinationBooks>) {
 
 #[test]
 fn one_packet_or_octet_too_few_or_too_many_is_an_imbalance_of_metering() {
-    let break_by_one: [fn(&mut KernelStats, &mut Tally); 8] = [
+    let break_by_one: [fn(&mut KernelStats, &mut Tally); 10] = [
         |stats, _| stats.seen_packets += 1,
         |stats, _| stats.seen_octets -= 1,
         |stats, _| stats.refused[Refusal::NotIp as usize] -= 1,
         |stats, _| stats.refused[Refusal::IpVersion as usize] += 1,
         |stats, _| stats.lost_packets[Loss::CpuWithoutMap as usize] += 1,
         |stats, _| stats.lost_octets[Loss::MapFull as usize] -= 1,
+        |stats, _| stats.skipped_packets[Skip::Filtered as usize] += 1,
+        |stats, _| stats.skipped_octets[Skip::SampledOut as usize] -= 1,
         |_, metered| metered.packets -= 1,
         |_, metered| metered.octets += 1,
     ];
@@ -71,7 +74,7 @@ fn an_imbalance_names_the_line_and_both_sides() {
     let imbalance = ledger.close_flip(&stats(), metered).unwrap_err();
     assert_eq!(
         imbalance.to_string(),
-        "metering of flip 1 does not close: 1000 packets seen, but 10 refused + 10 lost + 979 metered"
+        "metering of flip 1 does not close: 1006 packets seen, but 10 refused + 6 skipped + 10 lost + 979 metered"
     );
     // The next flip closes, but the books remember.
     ledger.close_flip(&stats(), METERED).unwrap();
@@ -164,7 +167,7 @@ fn the_books_are_one_json_object_and_one_sentence() {
   "last_imbalance": null,
   "flips": 1,
   "packets": {
-    "seen": 1000,
+    "seen": 1006,
     "not_ip": {
       "not_ip": 8,
       "link_truncated": 0,
@@ -175,6 +178,9 @@ fn the_books_are_one_json_object_and_one_sentence() {
       "ip_version": 0,
       "ip_header_length": 0
     },
+    "filtered": 1,
+    "own_export": 2,
+    "sampled_out": 3,
     "lost": {
       "map_full": 10,
       "cpu_without_map": 0
@@ -184,7 +190,10 @@ fn the_books_are_one_json_object_and_one_sentence() {
     "in_records": 900
   },
   "octets": {
-    "seen": 99000,
+    "seen": 99600,
+    "filtered": 100,
+    "own_export": 200,
+    "sampled_out": 300,
     "lost": {
       "map_full": 1000,
       "cpu_without_map": 0
@@ -253,8 +262,8 @@ fn the_books_are_one_json_object_and_one_sentence() {
     assert_eq!(serde_json::to_string_pretty(&ledger).unwrap(), golden);
     assert_eq!(
         ledger.books().to_string(),
-        "1,000 packets seen = 8 not_ip + 2 bad_ip + 10 lost + 980 metered; 980 metered = 80 in the cache + 900 in \
-         1 records; udp://192.0.2.1:4739: 1 records offered = 1 sent + 0 queued + 0 not sent; balanced at every \
+        "1,006 packets seen = 8 not_ip + 2 bad_ip + 1 filtered + 2 own_export + 3 sampled_out + 10 lost + 980 \
+         metered; 980 metered = 80 in the cache + 900 in 1 records; udp://192.0.2.1:4739: 1 records offered = 1 sent + 0 queued + 0 not sent; balanced at every \
          one of 1 flips"
     );
     ledger.check_cache(2, Tally::default()).unwrap_err();
