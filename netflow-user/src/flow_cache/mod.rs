@@ -16,6 +16,7 @@
 //! misses at a million flows; [`FlowCache::merge_all`] lets them overlap. `tests::measure` says what it takes.
 
 mod eviction;
+mod forced;
 mod index;
 mod pause;
 mod slab;

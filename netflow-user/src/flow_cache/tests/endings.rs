@@ -237,3 +237,24 @@ fn a_delta_without_packets_makes_no_flow() {
     bench.merge(&flow(1, UDP), &packets(0, 5, 5, 0));
     assert_eq!((bench.cache.flows(), bench.flush()), (0, vec![]));
 }
+
+#[test]
+fn flows_of_one_kind_end_at_once_and_the_others_stay() {
+    let mut bench = Bench::new(10, 2_000, 60_000, 2_000);
+    bench.packet(&flow(1, UDP), 0);
+    bench.packet(&flow(2, TCP), 100);
+    bench.packet(&flow(3, UDP), 200);
+    assert_eq!(bench.expire(1_900), []);
+    // Behind a pause that no packet of this flip has bridged yet.
+    bench.packet(&flow(1, UDP), 2_300);
+    let Bench { cache, out } = &mut bench;
+    let mut emit = |key, counters, reason| out.push((key, counters, reason));
+    let ended = cache.end_where(|key| key.protocol == UDP, FlowEndReason::ForcedEnd, &mut emit);
+    assert_eq!(ended, 2);
+    assert_eq!(brief(&std::mem::take(out)), [(1, 0, 0, 1), (1, 2_300, 2_300, 4), (1, 200, 200, 4)]);
+    assert_eq!((bench.cache.flows(), bench.cache.in_cache()), (1, bench.cache.recount()));
+    // The same flow again is a new one.
+    bench.packet(&flow(1, UDP), 2_400);
+    assert_eq!(brief(&bench.expire(2_500)), [(1, 100, 100, 1)]);
+    assert_eq!(brief(&bench.flush()), [(1, 2_400, 2_400, 4)]);
+}

@@ -200,6 +200,11 @@ fn nothing_vanishes_whatever_the_order_of_operations() {
                 1 => bench.cache.rebuild(),
                 2 => now += dice.roll(100_000),
                 3..8 => ended = bench.expire(now),
+                8 => {
+                    let mut emit = |key, counters, reason| ended.push((key, counters, reason));
+                    let ends = |key: &FlowKey| key.protocol == TCP;
+                    bench.cache.end_where(ends, FlowEndReason::ForcedEnd, &mut emit);
+                }
                 _ => {
                     let back = now.min(2_000);
                     let (key, delta) = dice.delta(now - back, 4_000);
