@@ -3,8 +3,11 @@
 //! In: an ended flow and the clocks' offset. Out: a [`FlowRecord`] with wall-clock times. This room
 //! refuses to know templates, octet order and destinations.
 
+mod route;
+
 use netflow_common::{FlowCounters, FlowKey};
 
+pub use self::route::Route;
 use crate::time::{Instant, MonotonicNanos, UnixMillis};
 
 /// Why a flow ended: flowEndReason (IANA 136).
@@ -36,6 +39,8 @@ pub struct FlowRecord {
     pub end: UnixMillis,
     /// flowEndReason.
     pub end_reason: FlowEndReason,
+    /// Where the packets go.
+    pub route: Route,
 }
 
 impl FlowRecord {
@@ -48,6 +53,7 @@ impl FlowRecord {
             start: clock.unix_millis_of(MonotonicNanos(counters.first)),
             end: clock.unix_millis_of(MonotonicNanos(counters.last)),
             end_reason,
+            route: Route::default(),
         }
     }
 }
