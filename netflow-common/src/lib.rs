@@ -13,17 +13,22 @@ mod flow_key;
 mod kernel_stats;
 pub mod names;
 mod settings;
+mod wide;
 
 pub use address::{Address, NetworkU16};
 pub use flow_counters::FlowCounters;
 pub use flow_key::{FlowKey, IpVersion, Ports};
 pub use kernel_stats::{KernelStats, Loss, Note, Refusal, Skip};
 pub use settings::{ClockReading, Scratch, Settings};
+pub use wide::{FirstPacket, Tunnel, WideCounters, WideKey};
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
     assert!(size_of::<FlowCounters>() == 40 && align_of::<FlowCounters>() == 8);
     assert!(size_of::<KernelStats>() == 256 && align_of::<KernelStats>() == 8);
+    assert!(size_of::<WideKey>() == 72 && align_of::<WideKey>() == 8);
+    assert!(size_of::<FirstPacket>() == 64 && align_of::<FirstPacket>() == 4);
+    assert!(size_of::<WideCounters>() == 160 && align_of::<WideCounters>() == 8);
     assert!(size_of::<ClockReading>() == 16);
     assert!(size_of::<Settings>() == 16);
 };

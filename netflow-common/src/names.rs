@@ -9,6 +9,8 @@ pub const PROGRAM_CLOCK: &str = "netflow_clock";
 
 /// `ARRAY_OF_MAPS`: the flow maps, index `generation * cpus + cpu`.
 pub const MAP_FLOWS: &str = "FLOWS";
+/// `ARRAY_OF_MAPS`: the same with wide entries.
+pub const MAP_WIDE_FLOWS: &str = "WIDE_FLOWS";
 /// `PERCPU_ARRAY` of [`crate::KernelStats`], one entry per generation.
 pub const MAP_STATS: &str = "STATS";
 /// `ARRAY` of one `u32`: the generation that packets go to, 0 or 1.

@@ -89,7 +89,7 @@ fn templates(protocol: Protocol) -> Vec<u8> {
 /// The five flows in a session that sent `before` flows in its first message.
 fn data(protocol: Protocol, before: usize) -> Vec<u8> {
     let mut packer = packer(protocol);
-    send(&mut packer, &vec![flows()[0]; before]);
+    send(&mut packer, &vec![flows()[0].clone(); before]);
     send(&mut packer, &flows())
 }
 

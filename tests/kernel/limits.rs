@@ -64,7 +64,9 @@ fn times_of_a_flow(meter: &mut KernelMeter, ticks: &TickClock) -> [u64; 2] {
     let mut take = |deltas: &[(FlowKey, FlowCounters)]| {
         times.extend(deltas.iter().map(|(_, counters)| [counters.first, counters.last]));
     };
-    Drain::new(Place::default()).take(&mut meter.kernel, frozen, ticks, &mut take).unwrap();
+    Drain::<(FlowKey, FlowCounters)>::new(Place::default())
+        .take(&mut meter.kernel, frozen, ticks, &mut take)
+        .unwrap();
     assert_eq!(times.len(), 1);
     times[0]
 }

@@ -134,7 +134,7 @@ impl HostMeter {
 pub struct KernelMeter {
     /// For what is not done here.
     pub kernel: Kernel,
-    drain: Drain,
+    drain: Drain<(FlowKey, FlowCounters)>,
 }
 
 impl KernelMeter {

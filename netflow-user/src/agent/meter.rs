@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     clock,
-    drain::{Drain, TickClock},
-    flow_cache::FlowCache,
+    drain::{Drain, Entry, TickClock},
+    flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Generation, Kernel},
     ledger::{Imbalance, Ledger, Tally},
-    record::{FlowEndReason, FlowRecord},
+    record::{FlowEndReason, FlowRecord, IntoRecord},
     time::{Instant, MonotonicNanos},
 };
 
@@ -75,7 +75,7 @@ impl Outflow {
     }
 
     /// Checks what must hold between flow cache, records and queues.
-    pub(super) fn check(&mut self, cache: &FlowCache) {
+    pub(super) fn check<K: Key, C: Counters>(&mut self, cache: &FlowCache<K, C>) {
         let in_cache = cache.in_cache();
         let tally = Tally { packets: in_cache.packets, octets: in_cache.octets };
         report(self.ledger.check_cache(cache.flows() as u64, tally));
@@ -93,12 +93,40 @@ pub(super) fn report(result: Result<(), Imbalance>) {
 /// What is left when the meter has ended, and why it did where nobody asked for it.
 pub(super) type Ended = (Outflow, Option<AgentError>);
 
+/// What is drained, cached and recorded: entries of one width.
+pub(super) trait Flow: Entry<Key = Self::CacheKey, Counters = Self::CacheCounters> {
+    /// The key, as the cache sees it.
+    type CacheKey: Key;
+    /// The counters, as the cache sees them.
+    type CacheCounters: Counters;
+
+    /// The record of an ended flow.
+    fn record(
+        key: Self::CacheKey,
+        counters: Self::CacheCounters,
+        reason: FlowEndReason,
+        clock: &Instant,
+    ) -> FlowRecord;
+}
+
+impl<K: Key, C: Counters> Flow for (K, C)
+where
+    (K, C): Entry<Key = K, Counters = C> + IntoRecord,
+{
+    type CacheKey = K;
+    type CacheCounters = C;
+
+    fn record(key: K, counters: C, reason: FlowEndReason, clock: &Instant) -> FlowRecord {
+        (key, counters).into_record(reason, clock)
+    }
+}
+
 /// Everything between the kernel and the queues.
-pub(super) struct Meter {
+pub(super) struct Meter<F: Flow> {
     pub(super) kernel: Kernel,
     pub(super) ticks: TickClock,
-    pub(super) drain: Drain,
-    pub(super) cache: FlowCache,
+    pub(super) drain: Drain<F>,
+    pub(super) cache: FlowCache<F::CacheKey, F::CacheCounters>,
     pub(super) outflow: Outflow,
     pub(super) flip: Flip,
     pub(super) ledger_file: Option<LedgerWriter>,
@@ -107,7 +135,7 @@ pub(super) struct Meter {
     pub(super) explain: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
-impl Meter {
+impl<F: Flow> Meter<F> {
     /// Ticks every `interval`, or when a map passes its watermark, until `stop` becomes readable. Then
     /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
     pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Ended {
@@ -122,7 +150,7 @@ impl Meter {
         let patience = now.monotonic.plus(PATIENCE);
         let Self { cache, outflow, .. } = &mut self;
         cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
-            outflow.push(FlowRecord::new(key, counters, reason, &now), None);
+            outflow.push(F::record(key, counters, reason, &now), None);
             // No packet can be lost any more by waiting.
             outflow.wait_for_room(patience);
         });
@@ -162,8 +190,7 @@ impl Meter {
         };
         let frozen: Generation = self.kernel.flip(self.flip)?;
         let Self { kernel, ticks, drain, cache, outflow, .. } = self;
-        let mut emit =
-            |key, counters, reason| outflow.push(FlowRecord::new(key, counters, reason, &now), None);
+        let mut emit = |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None);
         let drained = drain.take(kernel, frozen, ticks, |deltas| cache.merge_all(deltas, &mut emit))?;
         cache.expire(flipped, &mut emit);
         outflow.flush(None);

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use netflow_common::{FlowCounters, FlowKey};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -35,7 +36,7 @@ use crate::{
     collect::Listener,
     config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, TickClock},
-    flow_cache::FlowCache,
+    flow_cache::{Counters, FlowCache, Key},
     interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
     kernel::{Kernel, XdpMode},
     ledger::Ledger,
@@ -90,7 +91,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
-    let meter = Meter {
+    let meter = Meter::<(FlowKey, FlowCounters)> {
         kernel,
         ticks,
         drain: Drain::new(config.drain_place),
@@ -208,7 +209,7 @@ async fn tell(mut events: InterfaceEvents) {
     std::future::pending().await
 }
 
-fn cache(flows: &FlowsConfig) -> Result<FlowCache, AgentError> {
+fn cache<K: Key, C: Counters>(flows: &FlowsConfig) -> Result<FlowCache<K, C>, AgentError> {
     // Keyed by the process's own randomness, so that nobody can send flows that collide.
     let random = RandomState::new();
     let seed = [random.hash_one(0u8), random.hash_one(1u8)];

@@ -105,7 +105,7 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
 
 /// What stands for the kernel: the same parser, and books like the kernel's.
 struct Reader {
-    cache: FlowCache,
+    cache: FlowCache<FlowKey, FlowCounters>,
     stats: KernelStats,
     metered: Tally,
     /// The latest time of a packet, in nanoseconds since 1970: the monotonic clock of this run.
@@ -114,7 +114,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(cache: FlowCache) -> Self {
+    fn new(cache: FlowCache<FlowKey, FlowCounters>) -> Self {
         Self { cache, stats: KernelStats::default(), metered: Tally::default(), now: 0, next_tick: 0 }
     }
 

@@ -7,11 +7,12 @@ mod ticks;
 
 use std::{io, os::fd::BorrowedFd};
 
-use netflow_common::{FlowCounters, FlowKey, KernelStats};
+use bytemuck::Pod;
+use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 pub use self::ticks::TickClock;
-use crate::kernel::{Batch, Generation, Kernel, KernelError};
+use crate::kernel::{Batch, Generation, Kernel, KernelError, Width};
 
 /// Entries per system call: 5.6 MiB of buffers, reused.
 const BATCH_ENTRIES: usize = 65_536;
@@ -59,14 +60,47 @@ pub enum Place {
     AnyCpu,
 }
 
-/// Drains generation after generation with the same buffers.
-pub struct Drain {
-    place: Place,
-    batch: Batch,
-    deltas: Vec<(FlowKey, FlowCounters)>,
+/// An entry of the flow maps: default or wide.
+pub trait Entry {
+    /// Its key.
+    type Key: Pod;
+    /// Its value.
+    type Counters: Pod;
+    /// How wide the kernel's maps must be for it.
+    const WIDTH: Width;
+
+    /// The default values in it.
+    fn flow(counters: &mut Self::Counters) -> &mut FlowCounters;
 }
 
-impl Drain {
+impl Entry for (FlowKey, FlowCounters) {
+    type Key = FlowKey;
+    type Counters = FlowCounters;
+    const WIDTH: Width = Width::Default;
+
+    fn flow(counters: &mut FlowCounters) -> &mut FlowCounters {
+        counters
+    }
+}
+
+impl Entry for (WideKey, WideCounters) {
+    type Key = WideKey;
+    type Counters = WideCounters;
+    const WIDTH: Width = Width::Wide;
+
+    fn flow(counters: &mut WideCounters) -> &mut FlowCounters {
+        &mut counters.flow
+    }
+}
+
+/// Drains generation after generation with the same buffers.
+pub struct Drain<E: Entry> {
+    place: Place,
+    batch: Batch<E::Key, E::Counters>,
+    deltas: Vec<(E::Key, E::Counters)>,
+}
+
+impl<E: Entry> Drain<E> {
     /// Makes the buffers.
     pub fn new(place: Place) -> Self {
         Self { place, batch: Batch::new(BATCH_ENTRIES), deltas: Vec::with_capacity(DELTAS) }
@@ -81,9 +115,10 @@ impl Drain {
         kernel: &mut Kernel,
         generation: Generation,
         ticks: &TickClock,
-        mut deltas: impl FnMut(&[(FlowKey, FlowCounters)]),
+        mut deltas: impl FnMut(&[(E::Key, E::Counters)]),
     ) -> Result<Drained, DrainError> {
         let mut drained = Drained::default();
+        assert_eq!(kernel.width(), E::WIDTH, "the kernel was loaded for entries of this width");
         let stats = kernel.take_stats(generation)?;
         for of_cpu in &stats {
             drained.stats.add(of_cpu);
@@ -111,18 +146,17 @@ impl Drain {
         map: BorrowedFd<'_>,
         ticks: &TickClock,
         drained: &mut Drained,
-        deltas: &mut impl FnMut(&[(FlowKey, FlowCounters)]),
+        deltas: &mut impl FnMut(&[(E::Key, E::Counters)]),
     ) -> Result<(), DrainError> {
         self.batch.rewind();
         while self.batch.next(map).map_err(|source| DrainError::Batch { cpu, source })? {
             for (key, counters) in self.batch.entries() {
-                let counters = FlowCounters {
-                    first: ticks.nanos(counters.first).0,
-                    last: ticks.nanos(counters.last).0,
-                    ..*counters
-                };
-                drained.packets += counters.packets;
-                drained.octets += counters.octets;
+                let mut counters = *counters;
+                let flow = E::flow(&mut counters);
+                flow.first = ticks.nanos(flow.first).0;
+                flow.last = ticks.nanos(flow.last).0;
+                drained.packets += flow.packets;
+                drained.octets += flow.octets;
                 drained.entries += 1;
                 self.deltas.push((*key, counters));
                 if self.deltas.len() == DELTAS {

@@ -7,6 +7,7 @@
 
 use super::slab::{Chain, Slab};
 use super::wheel::Wheel;
+use super::{Counters, Key};
 
 /// All flows by age.
 pub(super) struct Ages {
@@ -25,19 +26,19 @@ impl Ages {
     }
 
     /// Adds a flow.
-    pub fn insert(&mut self, slab: &mut Slab, at: u32) {
-        let last = slab[at].counters.last;
+    pub fn insert<K: Key, C: Counters>(&mut self, slab: &mut Slab<K, C>, at: u32) {
+        let last = slab[at].counters.last();
         self.wheel.insert(slab, at, last);
     }
 
     /// Removes a flow.
-    pub fn remove(&mut self, slab: &mut Slab, at: u32) {
+    pub fn remove<K: Key, C: Counters>(&mut self, slab: &mut Slab<K, C>, at: u32) {
         self.wheel.remove(slab, at);
     }
 
     /// Puts a flow where its last packet belongs.
-    pub fn refresh(&mut self, slab: &mut Slab, at: u32) -> bool {
-        let last = slab[at].counters.last;
+    pub fn refresh<K: Key, C: Counters>(&mut self, slab: &mut Slab<K, C>, at: u32) -> bool {
+        let last = slab[at].counters.last();
         self.wheel.delay(slab, at, last)
     }
 
@@ -47,7 +48,7 @@ impl Ages {
     }
 
     /// The least recently seen flow.
-    pub fn oldest(&mut self, slab: &mut Slab) -> Option<u32> {
+    pub fn oldest<K: Key, C: Counters>(&mut self, slab: &mut Slab<K, C>) -> Option<u32> {
         loop {
             let at = self.wheel.first()?;
             if !self.refresh(slab, at) {
@@ -73,13 +74,13 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn seen(slab: &mut Slab, at: u32, last: u64) {
+    fn seen(slab: &mut Slab<FlowKey, FlowCounters>, at: u32, last: u64) {
         slab[at].add(&FlowCounters { packets: 1, first: last, last, ..FlowCounters::default() });
     }
 
     #[test]
     fn the_flow_seen_longest_ago_is_the_oldest_wherever_it_stands() {
-        let mut slab = Slab::new(3).unwrap();
+        let mut slab = Slab::<FlowKey, FlowCounters>::new(3).unwrap();
         let mut ages = Ages::new(15 * SECOND);
         ages.start(SECOND);
         for at in 0..3 {

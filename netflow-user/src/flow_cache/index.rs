@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use bytemuck::bytes_of;
 use hashbrown::HashTable;
-use netflow_common::FlowKey;
 
+use super::Key;
 use super::slab::Slab;
 
 /// The index.
@@ -29,15 +29,15 @@ impl Index {
     }
 
     /// The key's hash, for the other calls.
-    pub fn hash(&self, key: &FlowKey) -> u64 {
+    pub fn hash<K: Key>(&self, key: &K) -> u64 {
         let mut hasher = self.seeded.clone();
         hasher.write(bytes_of(key));
         hasher.finish()
     }
 
     /// The slot of a key.
-    pub fn find(&self, slab: &Slab, hash: u64, key: &FlowKey) -> Option<u32> {
-        self.slots.find(hash, |at| bytes_of(&slab[*at].key) == bytes_of(key)).copied()
+    pub fn find<K: Key, C>(&self, slab: &Slab<K, C>, hash: u64, key: &K) -> Option<u32> {
+        self.slots.find(hash, |at| slab[*at].key.is(key)).copied()
     }
 
     /// A slot whose key may have this hash; nearly always the right one, where there is one.
@@ -46,7 +46,7 @@ impl Index {
     }
 
     /// Adds a slot whose key is not in the index.
-    pub fn insert(&mut self, slab: &Slab, hash: u64, at: u32) {
+    pub fn insert<K: Key, C>(&mut self, slab: &Slab<K, C>, hash: u64, at: u32) {
         let Self { slots, seeded } = self;
         slots.insert_unique(hash, at, |at| {
             let mut hasher = seeded.clone();
@@ -56,7 +56,7 @@ impl Index {
     }
 
     /// Removes a slot.
-    pub fn remove(&mut self, slab: &Slab, at: u32) {
+    pub fn remove<K: Key, C>(&mut self, slab: &Slab<K, C>, at: u32) {
         let hash = self.hash(&slab[at].key);
         if let Ok(entry) = self.slots.find_entry(hash, |other| *other == at) {
             entry.remove();

@@ -15,6 +15,7 @@
 //! Each step is O(1) per flow and allocates nothing. A merge reads the index and the flow's own slot, a few cache
 //! misses at a million flows; [`FlowCache::merge_all`] lets them overlap. `tests::measure` says what it takes.
 
+mod entry;
 mod eviction;
 mod forced;
 mod index;
@@ -29,11 +30,10 @@ use std::collections::TryReserveError;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
-use netflow_common::{FlowCounters, FlowKey};
-
 use crate::record::FlowEndReason;
 use crate::time::MonotonicNanos;
 
+pub use self::entry::{Counters, Key};
 pub use self::timeout::Timeouts;
 
 use self::eviction::Ages;
@@ -93,10 +93,10 @@ pub struct Sums {
 }
 
 /// The flow cache.
-pub struct FlowCache {
+pub struct FlowCache<K, C> {
     capacity: u32,
     timeouts: Timeouts,
-    slab: Slab,
+    slab: Slab<K, C>,
     index: Index,
     deadlines: Wheel,
     ages: Ages,
@@ -107,7 +107,7 @@ pub struct FlowCache {
     emitted: [Sums; 5],
 }
 
-impl FlowCache {
+impl<K: Key, C: Counters> FlowCache<K, C> {
     /// A cache for up to `capacity` flows. The seed keys the hash and is to be random; the cache's
     /// behaviour does not depend on it.
     ///
@@ -135,22 +135,13 @@ impl FlowCache {
 
     /// Merges what was measured of a flow since the last flip. `emit` takes the records of the least
     /// recently seen flow, where that has to go to make room (reason 5). A delta without packets is ignored.
-    pub fn merge(
-        &mut self,
-        key: &FlowKey,
-        delta: &FlowCounters,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    pub fn merge(&mut self, key: &K, delta: &C, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         self.merge_hashed(self.index.hash(key), key, delta, emit);
     }
 
     /// Merges many deltas, in order: the same as [`FlowCache::merge`] on each, but several times faster
     /// where the cache is larger than the processor's.
-    pub fn merge_all(
-        &mut self,
-        deltas: &[(FlowKey, FlowCounters)],
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    pub fn merge_all(&mut self, deltas: &[(K, C)], emit: &mut impl FnMut(K, C, FlowEndReason)) {
         let mut hashes = [0; AHEAD];
         for deltas in deltas.chunks(AHEAD) {
             for (hash, (key, _)) in hashes.iter_mut().zip(deltas) {
@@ -174,32 +165,26 @@ impl FlowCache {
         for slot in slots.into_iter().filter(|slot| *slot != NONE) {
             let slot = &self.slab[slot];
             // The first and the second cache line.
-            read ^= slot.key.interface ^ slot.flip;
+            read ^= slot.key.flow().interface ^ slot.flip;
         }
         black_box(read);
     }
 
-    fn merge_hashed(
-        &mut self,
-        hash: u64,
-        key: &FlowKey,
-        delta: &FlowCounters,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
-        if delta.packets == 0 {
+    fn merge_hashed(&mut self, hash: u64, key: &K, delta: &C, emit: &mut impl FnMut(K, C, FlowEndReason)) {
+        if delta.packets() == 0 {
             return;
         }
         let at = match self.index.find(&self.slab, hash, key) {
             Some(at) => {
-                self.resume(at, delta.first);
+                self.resume(at, delta.first());
                 at
             }
             None => self.begin(hash, key, delta, emit),
         };
         let slot = &mut self.slab[at];
-        self.in_cache.records += u64::from(slot.counters.packets == 0);
-        self.in_cache.packets += delta.packets;
-        self.in_cache.octets += delta.octets;
+        self.in_cache.records += u64::from(slot.counters.packets() == 0);
+        self.in_cache.packets += delta.packets();
+        self.in_cache.octets += delta.octets();
         slot.add(delta);
         let (end, _) = self.timeouts.end(slot);
         self.deadlines.hasten(&mut self.slab, at, end);
@@ -207,11 +192,7 @@ impl FlowCache {
 
     /// Closes a flip: ends the flows that are over at its instant, which must be no later than the first
     /// packet of the next one. The instants of successive calls must not decrease.
-    pub fn expire(
-        &mut self,
-        now: MonotonicNanos,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    pub fn expire(&mut self, now: MonotonicNanos, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         self.flip = self.flip.wrapping_add(1);
         self.end_parked(emit);
         for tick in self.deadlines.turn(now.0) {
@@ -226,11 +207,7 @@ impl FlowCache {
     }
 
     /// Ends all flows at once for `reason`: shutdown, the operator, a change of what is measured.
-    pub fn flush(
-        &mut self,
-        reason: FlowEndReason,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    pub fn flush(&mut self, reason: FlowEndReason, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         self.end_parked(emit);
         for at in 0..self.slab.len() {
             if self.slab[at].state == LIVE {
@@ -253,9 +230,9 @@ impl FlowCache {
     pub fn recount(&self) -> Sums {
         let mut sums = Sums::default();
         for slot in self.slab.slots().iter().filter(|slot| slot.state != FREE) {
-            sums.records += u64::from(slot.counters.packets > 0);
-            sums.packets += slot.counters.packets;
-            sums.octets += slot.counters.octets;
+            sums.records += u64::from(slot.counters.packets() > 0);
+            sums.packets += slot.counters.packets();
+            sums.octets += slot.counters.octets();
         }
         sums
     }
@@ -316,23 +293,16 @@ impl FlowCache {
     }
 
     /// A flow that was not in the cache, without its packets so far.
-    fn begin(
-        &mut self,
-        hash: u64,
-        key: &FlowKey,
-        delta: &FlowCounters,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) -> u32 {
+    fn begin(&mut self, hash: u64, key: &K, delta: &C, emit: &mut impl FnMut(K, C, FlowEndReason)) -> u32 {
         if self.flows() == 0 {
-            self.deadlines.start(delta.first);
-            self.ages.start(delta.first.saturating_sub(self.timeouts.longest_pause()));
+            self.deadlines.start(delta.first());
+            self.ages.start(delta.first().saturating_sub(self.timeouts.longest_pause()));
         } else if self.flows() >= self.capacity as usize {
             self.evict(emit);
         }
         let mut slot = Slot::new(*key, self.flip);
         // Where it stands in the wheels; the packets are added by the caller.
-        slot.counters.first = delta.first;
-        slot.counters.last = delta.last;
+        slot.counters = delta.none_since(delta.last());
         let at = self.slab.insert(slot);
         self.index.insert(&self.slab, hash, at);
         let (end, _) = self.timeouts.end(&slot);
@@ -342,7 +312,7 @@ impl FlowCache {
     }
 
     /// Ends the least recently seen flow (CONF-3).
-    fn evict(&mut self, emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason)) {
+    fn evict(&mut self, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         let Some(at) = self.ages.oldest(&mut self.slab) else { return };
         let parked = self.slab[at].parked;
         if parked != NONE {
@@ -354,7 +324,7 @@ impl FlowCache {
     }
 
     /// Looks at a slot taken out of the deadlines: ends it, or puts it back where it belongs.
-    fn examine(&mut self, at: u32, now: u64, emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason)) {
+    fn examine(&mut self, at: u32, now: u64, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         let (mut end, mut reason) = self.timeouts.end(&self.slab[at]);
         if end <= now && reason == FlowEndReason::ActiveTimeout {
             self.send(at, reason, emit);
@@ -378,23 +348,18 @@ impl FlowCache {
     }
 
     /// Hands out a slot's counters as a record, if there is a packet in them.
-    fn send(
-        &mut self,
-        at: u32,
-        reason: FlowEndReason,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    fn send(&mut self, at: u32, reason: FlowEndReason, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         let Slot { key, counters, .. } = self.slab[at];
-        if counters.packets == 0 {
+        if counters.packets() == 0 {
             return;
         }
         self.in_cache.records -= 1;
-        self.in_cache.packets -= counters.packets;
-        self.in_cache.octets -= counters.octets;
+        self.in_cache.packets -= counters.packets();
+        self.in_cache.octets -= counters.octets();
         let emitted = &mut self.emitted[reason as usize - 1];
         emitted.records += 1;
-        emitted.packets += counters.packets;
-        emitted.octets += counters.octets;
+        emitted.packets += counters.packets();
+        emitted.octets += counters.octets();
         emit(key, counters, reason);
     }
 }

@@ -5,14 +5,12 @@
 //! processors in any order, a later one may still bridge the pause. Until the flip is closed, what was
 //! cached is therefore parked beside the flow.
 
-use netflow_common::{FlowCounters, FlowKey};
-
 use crate::record::FlowEndReason;
 
-use super::FlowCache;
 use super::slab::{Chain, NONE, PARKED, Slot};
+use super::{Counters, FlowCache, Key};
 
-impl FlowCache {
+impl<K: Key, C: Counters> FlowCache<K, C> {
     /// Decides whether packets that start at `first` belong to what is cached of their flow.
     ///
     /// Only what was cached before this flip can be over before they came, and only if none of this
@@ -22,13 +20,13 @@ impl FlowCache {
         if slot.flip != self.flip {
             slot.flip = self.flip;
             let (pause, _) = self.timeouts.pause(slot);
-            if first.saturating_sub(slot.counters.last) >= pause {
+            if first.saturating_sub(slot.counters.last()) >= pause {
                 self.park(at);
             }
         } else if slot.parked != NONE {
             let parked = slot.parked;
             let (pause, _) = self.timeouts.pause(&self.slab[parked]);
-            if first.saturating_sub(self.slab[parked].counters.last) < pause {
+            if first.saturating_sub(self.slab[parked].counters.last()) < pause {
                 self.unpark(at, parked);
             }
         }
@@ -52,7 +50,7 @@ impl FlowCache {
         self.parked.remove(&mut self.slab, Chain::Deadline, parked);
         self.slab.release(parked);
         let slot = &mut self.slab[at];
-        if sum.packets == 0 {
+        if sum.packets() == 0 {
             sum = slot.counters;
         } else {
             // It started a record of its own.
@@ -66,18 +64,14 @@ impl FlowCache {
     }
 
     /// Ends all parked parts: the flip is over, nothing can bridge their pauses any more.
-    pub(super) fn end_parked(&mut self, emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason)) {
+    pub(super) fn end_parked(&mut self, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         while let Some(parked) = self.parked.head() {
             self.end_one_parked(parked, emit);
         }
     }
 
     /// Ends one.
-    pub(super) fn end_one_parked(
-        &mut self,
-        parked: u32,
-        emit: &mut impl FnMut(FlowKey, FlowCounters, FlowEndReason),
-    ) {
+    pub(super) fn end_one_parked(&mut self, parked: u32, emit: &mut impl FnMut(K, C, FlowEndReason)) {
         let (_, reason) = self.timeouts.end(&self.slab[parked]);
         self.send(parked, reason, emit);
         let live = self.slab[parked].parked;

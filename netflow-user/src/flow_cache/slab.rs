@@ -6,8 +6,7 @@
 use std::collections::TryReserveError;
 use std::ops::{Index, IndexMut};
 
-use bytemuck::{Pod, Zeroable};
-use netflow_common::{FlowCounters, FlowKey};
+use super::{Counters, Key};
 
 /// No slot: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -28,12 +27,11 @@ pub(super) const LIVE: u8 = 1;
 /// What a flow was before this flip, where its packets paused long enough to end it; see `FlowCache::park`.
 pub(super) const PARKED: u8 = 2;
 
-const PROTOCOL_TCP: u8 = 6;
 /// FIN and RST (RFC 9293 section 3.1).
 const TCP_FIN_OR_RST: u16 = 0x05;
 
 /// Neighbours in a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(super) struct Link {
     pub prev: u32,
@@ -44,13 +42,13 @@ impl Link {
     const LOOSE: Self = Self { prev: NONE, next: NONE };
 }
 
-/// One flow, 128 octets: two cache lines.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+/// One flow; with a default entry 128 octets: two cache lines. Plain octets all through, as key and counters are.
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Slot {
-    pub key: FlowKey,
+pub(super) struct Slot<K, C> {
+    pub key: K,
     /// Since the flow's previous record. Without packets, `last` still says when the flow was last seen.
-    pub counters: FlowCounters,
+    pub counters: C,
     /// The end of the flow's previous record, before which the next one must not start (METER-TIME-4).
     pub floor: u64,
     /// By [`Chain`].
@@ -69,14 +67,14 @@ pub(super) struct Slot {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<Slot>() == 128);
+const _: () = assert!(size_of::<Slot<netflow_common::FlowKey, netflow_common::FlowCounters>>() == 128);
 
-impl Slot {
+impl<K: Key, C: Counters> Slot<K, C> {
     /// A new flow without packets so far.
-    pub fn new(key: FlowKey, flip: u32) -> Self {
+    pub fn new(key: K, flip: u32) -> Self {
         Self {
             key,
-            counters: FlowCounters::zeroed(),
+            counters: C::zeroed(),
             floor: 0,
             links: [Link::LOOSE; 2],
             buckets: [0; 2],
@@ -90,34 +88,32 @@ impl Slot {
 
     /// Adds a delta. Clocks of different processors and the edge of a flip may put a packet a few
     /// milliseconds before the previous record's end: it is moved onto that end.
-    pub fn add(&mut self, delta: &FlowCounters) {
-        let first = delta.first.max(self.floor);
-        let delta = FlowCounters { first, last: delta.last.max(first), ..*delta };
-        if self.counters.packets == 0 {
-            self.counters = delta;
+    pub fn add(&mut self, delta: &C) {
+        let delta = delta.not_before(self.floor);
+        if self.counters.packets() == 0 {
+            self.counters = self.counters.followed_by(delta);
         } else {
             self.counters.merge(&delta);
         }
-        if self.key.protocol == PROTOCOL_TCP && delta.tcp_control_bits & TCP_FIN_OR_RST != 0 {
+        if self.key.is_tcp() && delta.tcp_control_bits() & TCP_FIN_OR_RST != 0 {
             self.ending = 1;
         }
     }
 
     /// Forgets the packets, which went into a record; remembers when it was and that the flow is ending.
     pub fn restart(&mut self) {
-        let last = self.counters.last;
-        self.floor = last;
-        self.counters = FlowCounters { first: last, last, ..FlowCounters::zeroed() };
+        self.floor = self.counters.last();
+        self.counters = self.counters.none_since(self.floor);
     }
 }
 
 /// The array of slots.
-pub(super) struct Slab {
-    slots: Vec<Slot>,
+pub(super) struct Slab<K, C> {
+    slots: Vec<Slot<K, C>>,
     free: List,
 }
 
-impl Slab {
+impl<K, C> Slab<K, C> {
     /// Address space for `capacity` slots. The kernel gives memory only to slots that were written,
     /// so an empty cache costs nothing and a growing one never moves.
     pub fn new(capacity: usize) -> Result<Self, TryReserveError> {
@@ -127,7 +123,7 @@ impl Slab {
     }
 
     /// Takes a free slot, or the next one never used.
-    pub fn insert(&mut self, slot: Slot) -> u32 {
+    pub fn insert(&mut self, slot: Slot<K, C>) -> u32 {
         if let Some(at) = self.free.head() {
             let mut free = self.free;
             free.remove(self, Chain::Deadline, at);
@@ -154,7 +150,7 @@ impl Slab {
     }
 
     /// All slots ever used, free ones included.
-    pub fn slots(&self) -> &[Slot] {
+    pub fn slots(&self) -> &[Slot<K, C>] {
         &self.slots
     }
 
@@ -175,16 +171,16 @@ impl Slab {
     }
 }
 
-impl Index<u32> for Slab {
-    type Output = Slot;
+impl<K, C> Index<u32> for Slab<K, C> {
+    type Output = Slot<K, C>;
 
-    fn index(&self, at: u32) -> &Slot {
+    fn index(&self, at: u32) -> &Slot<K, C> {
         &self.slots[at as usize]
     }
 }
 
-impl IndexMut<u32> for Slab {
-    fn index_mut(&mut self, at: u32) -> &mut Slot {
+impl<K, C> IndexMut<u32> for Slab<K, C> {
+    fn index_mut(&mut self, at: u32) -> &mut Slot<K, C> {
         &mut self.slots[at as usize]
     }
 }
@@ -205,7 +201,7 @@ impl List {
     }
 
     /// Adds a slot at the end.
-    pub fn push(&mut self, slab: &mut Slab, chain: Chain, at: u32) {
+    pub fn push<K, C>(&mut self, slab: &mut Slab<K, C>, chain: Chain, at: u32) {
         slab[at].links[chain as usize] = Link { prev: self.tail, next: NONE };
         match self.tail {
             NONE => self.head = at,
@@ -215,7 +211,7 @@ impl List {
     }
 
     /// Takes a slot out.
-    pub fn remove(&mut self, slab: &mut Slab, chain: Chain, at: u32) {
+    pub fn remove<K, C>(&mut self, slab: &mut Slab<K, C>, chain: Chain, at: u32) {
         let Link { prev, next } = slab[at].links[chain as usize];
         match prev {
             NONE => self.head = next,
@@ -232,11 +228,13 @@ impl List {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use netflow_common::{FlowCounters, FlowKey};
+
     use super::*;
 
     #[test]
     fn a_released_slot_is_used_again_before_a_new_one() {
-        let mut slab = Slab::new(4).unwrap();
+        let mut slab = Slab::<FlowKey, FlowCounters>::new(4).unwrap();
         let slot = Slot::new(FlowKey::default(), 0);
         let taken: Vec<u32> = (0..3).map(|_| slab.insert(slot)).collect();
         assert_eq!(taken, [0, 1, 2]);
@@ -246,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_list_gives_slots_in_order_and_lets_go_of_any() {
-        let mut slab = Slab::new(4).unwrap();
+        let mut slab = Slab::<FlowKey, FlowCounters>::new(4).unwrap();
         let mut list = List::EMPTY;
         for _ in 0..4 {
             let at = slab.insert(Slot::new(FlowKey::default(), 0));
@@ -262,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_record_after_an_active_timeout_starts_no_earlier_than_the_last_one_ended() {
-        let mut slot = Slot::new(FlowKey::default(), 0);
+        let mut slot = Slot::<FlowKey, FlowCounters>::new(FlowKey::default(), 0);
         slot.add(&FlowCounters { packets: 1, octets: 40, first: 10, last: 20, ..FlowCounters::default() });
         slot.restart();
         assert_eq!((slot.counters.packets, slot.counters.last), (0, 20));

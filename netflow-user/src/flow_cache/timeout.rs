@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::record::FlowEndReason;
 
-use super::FlowCacheError;
 use super::slab::Slot;
+use super::{Counters, FlowCacheError};
 
 /// When flows end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +58,7 @@ impl Timeouts {
     }
 
     /// How long the flow may be without packets before it is over, and why it then is.
-    pub(super) fn pause(&self, slot: &Slot) -> (u64, FlowEndReason) {
+    pub(super) fn pause<K, C>(&self, slot: &Slot<K, C>) -> (u64, FlowEndReason) {
         if slot.ending != 0 && self.end_linger <= self.idle {
             (self.end_linger, FlowEndReason::EndOfFlowDetected)
         } else {
@@ -67,12 +67,12 @@ impl Timeouts {
     }
 
     /// The next instant at which the flow or its record ends without further packets, and why.
-    pub(super) fn end(&self, slot: &Slot) -> (u64, FlowEndReason) {
+    pub(super) fn end<K, C: Counters>(&self, slot: &Slot<K, C>) -> (u64, FlowEndReason) {
         let (pause, reason) = self.pause(slot);
-        let over = slot.counters.last.saturating_add(pause);
-        let active = slot.counters.first.saturating_add(self.active);
+        let over = slot.counters.last().saturating_add(pause);
+        let active = slot.counters.first().saturating_add(self.active);
         // A record without packets is never sent, so that it has no active timeout either.
-        if slot.counters.packets > 0 && active < over {
+        if slot.counters.packets() > 0 && active < over {
             (active, FlowEndReason::ActiveTimeout)
         } else {
             (over, reason)
@@ -104,7 +104,7 @@ mod tests {
     fn the_earliest_instant_says_why_a_flow_ends() {
         const SECOND: u64 = 1_000_000_000;
         let timeouts = seconds(15, 60, 2).unwrap();
-        let mut slot = Slot::new(FlowKey { protocol: 6, ..FlowKey::default() }, 0);
+        let mut slot = Slot::<_, FlowCounters>::new(FlowKey { protocol: 6, ..FlowKey::default() }, 0);
         slot.add(&FlowCounters { packets: 1, first: SECOND, last: 2 * SECOND, ..FlowCounters::default() });
         assert_eq!(timeouts.end(&slot), (17 * SECOND, FlowEndReason::IdleTimeout));
         slot.add(&FlowCounters {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_linger_longer_than_the_idle_timeout_changes_nothing() {
         let timeouts = seconds(1, 60, 2).unwrap();
-        let mut slot = Slot::new(FlowKey { protocol: 6, ..FlowKey::default() }, 0);
+        let mut slot = Slot::<_, FlowCounters>::new(FlowKey { protocol: 6, ..FlowKey::default() }, 0);
         slot.add(&FlowCounters { packets: 1, tcp_control_bits: 0x04, ..FlowCounters::default() });
         assert_eq!(timeouts.end(&slot), (1_000_000_000, FlowEndReason::IdleTimeout));
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn control_bits_of_other_protocols_end_nothing() {
         let timeouts = seconds(15, 60, 2).unwrap();
-        let mut slot = Slot::new(FlowKey { protocol: 17, ..FlowKey::default() }, 0);
+        let mut slot = Slot::<_, FlowCounters>::new(FlowKey { protocol: 17, ..FlowKey::default() }, 0);
         slot.add(&FlowCounters { packets: 1, tcp_control_bits: 0x05, ..FlowCounters::default() });
         assert_eq!(timeouts.end(&slot), (15_000_000_000, FlowEndReason::IdleTimeout));
     }

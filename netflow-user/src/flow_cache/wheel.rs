@@ -42,7 +42,7 @@ impl Wheel {
     }
 
     /// Puts a slot into the bucket of `at`, or the nearest there is.
-    pub fn insert(&mut self, slab: &mut Slab, slot: u32, at: u64) {
+    pub fn insert<K, C>(&mut self, slab: &mut Slab<K, C>, slot: u32, at: u64) {
         let bucket = self.bucket(at);
         self.earliest = self.earliest.min(self.cursor + self.ahead(bucket));
         slab[slot].buckets[self.chain as usize] = bucket;
@@ -50,13 +50,13 @@ impl Wheel {
     }
 
     /// Takes a slot out.
-    pub fn remove(&mut self, slab: &mut Slab, slot: u32) {
+    pub fn remove<K, C>(&mut self, slab: &mut Slab<K, C>, slot: u32) {
         let bucket = slab[slot].buckets[self.chain as usize];
         self.buckets[usize::from(bucket)].remove(slab, self.chain, slot);
     }
 
     /// Moves a slot to `at`, if that is earlier than where it stands.
-    pub fn hasten(&mut self, slab: &mut Slab, slot: u32, at: u64) {
+    pub fn hasten<K, C>(&mut self, slab: &mut Slab<K, C>, slot: u32, at: u64) {
         if self.ahead(self.bucket(at)) < self.ahead(slab[slot].buckets[self.chain as usize]) {
             self.remove(slab, slot);
             self.insert(slab, slot, at);
@@ -64,7 +64,7 @@ impl Wheel {
     }
 
     /// Moves a slot to `at`, if that is later than where it stands. Says whether it was moved.
-    pub fn delay(&mut self, slab: &mut Slab, slot: u32, at: u64) -> bool {
+    pub fn delay<K, C>(&mut self, slab: &mut Slab<K, C>, slot: u32, at: u64) -> bool {
         let later = self.ahead(self.bucket(at)) > self.ahead(slab[slot].buckets[self.chain as usize]);
         if later {
             self.remove(slab, slot);
@@ -134,14 +134,14 @@ impl Wheel {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use netflow_common::FlowKey;
+    use netflow_common::{FlowCounters, FlowKey};
 
     use super::super::slab::Slot;
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn wheel(slots: u32) -> (Wheel, Slab) {
+    fn wheel(slots: u32) -> (Wheel, Slab<FlowKey, FlowCounters>) {
         let mut slab = Slab::new(slots as usize).unwrap();
         for _ in 0..slots {
             slab.insert(Slot::new(FlowKey::default(), 0));
@@ -149,7 +149,7 @@ mod tests {
         (Wheel::new(Chain::Deadline, 15 * SECOND), slab)
     }
 
-    fn came_up(wheel: &mut Wheel, slab: &Slab, now: u64) -> Vec<u32> {
+    fn came_up(wheel: &mut Wheel, slab: &Slab<FlowKey, FlowCounters>, now: u64) -> Vec<u32> {
         let mut slots = Vec::new();
         for tick in wheel.turn(now) {
             let mut at = wheel.detach(tick);

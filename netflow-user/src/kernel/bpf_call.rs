@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
-use netflow_common::{FlowCounters, FlowKey};
+use bytemuck::Pod;
 
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
 
@@ -32,15 +32,15 @@ struct BatchAttributes {
 ///
 /// It is written from end to end when it is made: the kernel deletes what it could not copy out, so
 /// a page that is not there would cost a bucket of flows (EFAULT).
-pub struct Batch {
-    keys: Vec<FlowKey>,
-    counters: Vec<FlowCounters>,
+pub struct Batch<K, C> {
+    keys: Vec<K>,
+    counters: Vec<C>,
     filled: usize,
     token: Option<u32>,
     done: bool,
 }
 
-impl Batch {
+impl<K: Pod, C: Pod> Batch<K, C> {
     /// Room for `capacity` entries (at least the largest bucket; it grows when that is not enough).
     pub fn new(capacity: usize) -> Self {
         let mut batch = Self { keys: Vec::new(), counters: Vec::new(), filled: 0, token: None, done: false };
@@ -54,7 +54,7 @@ impl Batch {
     }
 
     /// The entries of the last call of [`Self::next`].
-    pub fn entries(&self) -> impl Iterator<Item = (&FlowKey, &FlowCounters)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&K, &C)> {
         self.keys.iter().zip(&self.counters).take(self.filled)
     }
 
@@ -76,8 +76,8 @@ impl Batch {
                 elem_flags: 0,
                 flags: 0,
             };
-            // SAFETY: keys and counters have room for `count` elements of the map's key and value size
-            // (asserted in netflow-common, given at map creation), both Pod; the token is four octets,
+            // SAFETY: keys and counters have room for `count` elements of the map's key and value size (given
+            // at map creation by the width that the caller drains, `drain::Drain`), both Pod; the token is four octets,
             // as for every hash map; all outlive the call.
             let result = unsafe {
                 libc::syscall(
@@ -112,14 +112,10 @@ impl Batch {
     }
 
     fn grow(&mut self, capacity: usize) {
-        self.keys.resize(capacity, FlowKey::default());
-        self.counters.resize(capacity, FlowCounters::default());
+        self.keys.resize(capacity, K::zeroed());
+        self.counters.resize(capacity, C::zeroed());
         // `resize` with zeroes may leave fresh pages untouched: touch every one.
-        for counters in &mut self.counters {
-            counters.packets = 1;
-        }
-        for key in &mut self.keys {
-            key.reserved = 1;
-        }
+        bytemuck::cast_slice_mut::<K, u8>(&mut self.keys).fill(1);
+        bytemuck::cast_slice_mut::<C, u8>(&mut self.counters).fill(1);
     }
 }

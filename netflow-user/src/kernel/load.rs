@@ -2,19 +2,18 @@
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    maps::{Array, ArrayOfMaps, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, MapError, PerCpuArray, RingBuf},
     programs::{ProgramError, Xdp},
     util::{nr_cpus, online_cpus},
 };
 use netflow_common::{Settings, names};
 
-use super::{FlowMap, Generation, Kernel, KernelError, KernelVersion, error::os_error, permissions};
+use super::{
+    Generation, Kernel, KernelError, KernelVersion, Width, error::os_error, flow_maps::FlowMaps, permissions,
+};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
 
-/// Octets that one entry of a preallocated hash costs: element header 48, key 48, value 40, a bucket
-/// of 16. `bpftool map` says 39,847,072 for 262,144 entries: 152 each.
-const OCTETS_PER_ENTRY: u64 = 48 + 48 + 40 + 16;
 /// Fewer entries than this are of no use to anyone.
 const SMALLEST_MAP: u32 = 64;
 /// The agent is told when half of a map is filled. Told at three quarters it came too late: of 20 million
@@ -51,9 +50,9 @@ impl Sizes {
     /// As many entries as were asked for, or as fit into the limit.
     pub fn within(options: &LoadOptions, cpus: u32) -> Self {
         let maps = u64::from(cpus.max(1)) * u64::from(names::GENERATIONS);
-        let affordable = options.kernel_memory / (maps * OCTETS_PER_ENTRY);
+        let affordable = options.kernel_memory / (maps * Width::Default.octets_per_entry());
         let map_size = u32::try_from(affordable).unwrap_or(u32::MAX).min(options.map_size).max(SMALLEST_MAP);
-        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * OCTETS_PER_ENTRY }
+        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * Width::Default.octets_per_entry() }
     }
 }
 
@@ -101,27 +100,13 @@ impl Kernel {
                 _ => KernelError::Object { source },
             })?;
 
-        let mut outer: ArrayOfMaps<MapData, FlowMap> = take(&mut ebpf, names::MAP_FLOWS)?;
-        let mut flows: Vec<Option<FlowMap>> = Vec::new();
-        flows.resize_with((cpus * names::GENERATIONS) as usize, || None);
-        for generation in 0..names::GENERATIONS {
-            for &cpu in &online {
-                let index = generation * cpus + cpu;
-                let fail = |source| KernelError::FlowMap { cpu, entries: sizes.map_size, source };
-                let map = FlowMap::create(sizes.map_size, 0).map_err(fail)?;
-                outer.set(index, &map, 0).map_err(fail)?;
-                if let Some(slot) = flows.get_mut(index as usize) {
-                    *slot = Some(map);
-                }
-            }
-        }
+        let flows = FlowMaps::create(&mut ebpf, Width::Default, &online, cpus, sizes.map_size)?;
         for name in [program, names::PROGRAM_CLOCK] {
             let program: &mut Xdp = self::program(&mut ebpf, name)?;
             program.load().map_err(|source| KernelError::Refused { name, source })?;
         }
         Ok(Self {
             flows,
-            outer,
             stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
             generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
             clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
@@ -150,7 +135,7 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a 
 }
 
 /// A map of the object, by name; it is the agent's from then on.
-fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
+pub(super) fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, KernelError> {
@@ -181,7 +166,7 @@ mod tests {
     fn maps_are_as_large_as_asked_for_within_the_limit() {
         assert_eq!(Sizes::within(&OPTIONS, 2).map_size, 262_144);
         let small = Sizes::within(&LoadOptions { kernel_memory: 64 << 20, ..OPTIONS }, 4);
-        assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * OCTETS_PER_ENTRY));
+        assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * Width::Default.octets_per_entry()));
         assert!(small.kernel_memory <= 64 << 20);
         assert_eq!(Sizes::within(&LoadOptions { kernel_memory: 0, ..OPTIONS }, 128).map_size, 64);
     }

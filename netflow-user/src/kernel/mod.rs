@@ -7,6 +7,7 @@
 mod attach;
 mod bpf_call;
 mod error;
+mod flow_maps;
 mod load;
 mod packet_socket;
 mod permissions;
@@ -15,26 +16,25 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::{
     Ebpf,
-    maps::{Array, ArrayOfMaps, HashMap, InnerMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
     programs::{ProgramError, TestRun as _, TestRunOptions, TestRunResult, Xdp},
 };
 use aya_log::EbpfLogger;
 use log::Log;
-use netflow_common::{ClockReading, FlowCounters, FlowKey, KernelStats, names};
+use netflow_common::{ClockReading, KernelStats, names};
 
 pub use self::{
     attach::{Attachment, XdpMode},
     bpf_call::Batch,
     error::KernelError,
+    flow_maps::Width,
     load::{LoadOptions, Sizes, default_kernel_memory},
     packet_socket::join_promiscuous,
     permissions::{KernelVersion, missing_capabilities},
 };
 
-/// Octets of a map key and value as aya sees them: maps are typed as octets, values come by bytemuck.
-pub(crate) type KeyOctets = [u8; size_of::<FlowKey>()];
-pub(crate) type CountersOctets = [u8; size_of::<FlowCounters>()];
-pub(crate) type FlowMap = HashMap<MapData, KeyOctets, CountersOctets>;
+use self::flow_maps::FlowMaps;
+
 type StatsOctets = [u8; size_of::<KernelStats>()];
 type ClockOctets = [u8; size_of::<ClockReading>()];
 
@@ -58,9 +58,7 @@ pub enum Flip {
 /// The loaded meter. Dropping it detaches it everywhere.
 pub struct Kernel {
     ebpf: Ebpf,
-    /// Inner maps by generation and CPU; `None` for CPUs that were offline at load.
-    flows: Vec<Option<FlowMap>>,
-    outer: ArrayOfMaps<MapData, FlowMap>,
+    flows: FlowMaps,
     stats: PerCpuArray<MapData, StatsOctets>,
     generation: Array<MapData, u32>,
     clock: Array<MapData, ClockOctets>,
@@ -92,22 +90,9 @@ impl Kernel {
         self.generation.set(0, next.0, 0).map_err(|source| KernelError::Flip { source })?;
         self.current = next;
         if flip == Flip::Wait {
-            self.wait_for_programs()?;
+            self.flows.wait_for_programs().map_err(|source| KernelError::Flip { source })?;
         }
         Ok(frozen)
-    }
-
-    /// Waits for one RCU grace period: an update of a map of maps from user space returns only when
-    /// the programs that may have seen the old state have ended (kernel 4.20 and newer).
-    fn wait_for_programs(&mut self) -> Result<(), KernelError> {
-        let (index, map) = self
-            .flows
-            .iter()
-            .enumerate()
-            .find_map(|(index, map)| map.as_ref().map(|map| (index, map)))
-            .expect("load made a map for at least one online CPU");
-        // The same map again: nothing changes but the time.
-        self.outer.set(index as u32, map, 0).map_err(|source| KernelError::Flip { source })
     }
 
     /// Totals of a frozen generation by CPU number, and zeroes them.
@@ -124,11 +109,17 @@ impl Kernel {
         Ok(stats)
     }
 
+    /// How wide the entries of the flow maps are.
+    pub fn width(&self) -> Width {
+        match self.flows {
+            FlowMaps::Default(_) => Width::Default,
+            FlowMaps::Wide(_) => Width::Wide,
+        }
+    }
+
     /// The flow maps of a generation, with their CPU numbers.
     pub fn flow_maps(&self, generation: Generation) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        let start = (generation.0 * self.cpus) as usize;
-        let maps = self.flows.get(start..start + self.cpus as usize).unwrap_or_default();
-        maps.iter().enumerate().filter_map(|(cpu, map)| Some((cpu as u32, descriptor(map.as_ref()?))))
+        self.flows.of(generation, self.cpus).into_iter()
     }
 
     /// Both kernel clocks, read by a program at one instant.
@@ -210,9 +201,4 @@ impl Kernel {
     pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn Log>, KernelError> {
         EbpfLogger::init(&mut self.ebpf).map_err(|source| KernelError::Log { source })
     }
-}
-
-/// The descriptor of a map that may stand in a map of maps (aya shows it by this bound alone).
-fn descriptor<M: InnerMap>(map: &M) -> BorrowedFd<'_> {
-    map.fd().as_fd()
 }

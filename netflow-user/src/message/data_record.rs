@@ -202,8 +202,8 @@ mod tests {
         let echo = record(IpVersion::V4, 1, 0x0800, FlowCounters::default());
         let echo6 = record(IpVersion::V6, 58, 0x8000, FlowCounters::default());
         for (protocol, record, element, expected) in [
-            (Protocol::Ipfix, echo, E::ICMP_TYPE_CODE_IPV4, [8, 0]),
-            (Protocol::Ipfix, echo6, E::ICMP_TYPE_CODE_IPV6, [0x80, 0]),
+            (Protocol::Ipfix, echo.clone(), E::ICMP_TYPE_CODE_IPV4, [8, 0]),
+            (Protocol::Ipfix, echo6.clone(), E::ICMP_TYPE_CODE_IPV6, [0x80, 0]),
             (Protocol::NetflowV9, echo, E::ICMP_TYPE_CODE_IPV4, [8, 0]),
             (Protocol::NetflowV9, echo6, E::ICMP_TYPE_CODE_IPV4, [0x80, 0]),
         ] {

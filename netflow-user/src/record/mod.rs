@@ -5,7 +5,7 @@
 
 mod route;
 
-use netflow_common::{FlowCounters, FlowKey};
+use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
 
 pub use self::route::Route;
 use crate::time::{Instant, MonotonicNanos, UnixMillis};
@@ -27,7 +27,7 @@ pub enum FlowEndReason {
 }
 
 /// A Flow Record (RFC 7011 section 2): the deltas of one flow since its previous record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FlowRecord {
     /// The Flow Key.
     pub key: FlowKey,
@@ -41,6 +41,53 @@ pub struct FlowRecord {
     pub end_reason: FlowEndReason,
     /// Where the packets go.
     pub route: Route,
+    /// What wide entries have beyond the default.
+    pub extras: Option<Box<Extras>>,
+    /// The other direction, where flows are paired to biflows (RFC 5103) and it has packets.
+    pub reverse: Option<Box<Reverse>>,
+}
+
+/// What a wide entry has: key and counters in full, those of the default included. Where groups are off
+/// their values are zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extras {
+    /// The Flow Key; `flow` is the record's.
+    pub key: WideKey,
+    /// The measured values; `flow` is the record's.
+    pub counters: WideCounters,
+}
+
+/// The reverse direction of a biflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reverse {
+    /// The measured values; `first` and `last` in nanoseconds of the monotonic clock.
+    pub counters: FlowCounters,
+    /// reverse flowStartMilliseconds.
+    pub start: UnixMillis,
+    /// reverse flowEndMilliseconds.
+    pub end: UnixMillis,
+    /// biflowDirection (IANA 239): 0 arbitrary, 1 initiator.
+    pub biflow_direction: u8,
+}
+
+/// What leaves the flow cache: key and counters of any width.
+pub trait IntoRecord {
+    /// Makes the record.
+    fn into_record(self, end_reason: FlowEndReason, clock: &Instant) -> FlowRecord;
+}
+
+impl IntoRecord for (FlowKey, FlowCounters) {
+    fn into_record(self, end_reason: FlowEndReason, clock: &Instant) -> FlowRecord {
+        FlowRecord::new(self.0, self.1, end_reason, clock)
+    }
+}
+
+impl IntoRecord for (WideKey, WideCounters) {
+    fn into_record(self, end_reason: FlowEndReason, clock: &Instant) -> FlowRecord {
+        let (key, counters) = self;
+        let extras = Some(Box::new(Extras { key, counters }));
+        FlowRecord { extras, ..FlowRecord::new(key.flow, counters.flow, end_reason, clock) }
+    }
 }
 
 impl FlowRecord {
@@ -54,6 +101,8 @@ impl FlowRecord {
             end: clock.unix_millis_of(MonotonicNanos(counters.last)),
             end_reason,
             route: Route::default(),
+            extras: None,
+            reverse: None,
         }
     }
 }

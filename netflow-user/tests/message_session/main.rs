@@ -278,7 +278,8 @@ fn templates_too_long_for_one_message_take_several_and_data_still_flow() {
         .unwrap();
         let now = at(4_000_000_000_000);
         let record = (0..).map(|seed| Random(seed).record(now)).find(|record| !record.key.is_ipv4()).unwrap();
-        let sent: Vec<(usize, usize)> = (0..9).map(|_| send(&mut packer, &[record; 5], now)).collect();
+        let sent: Vec<(usize, usize)> =
+            (0..9).map(|_| send(&mut packer, &vec![record.clone(); 5], now)).collect();
         assert_eq!(sent, [(1, 0), (1, 0), (0, 1), (1, 0), (1, 0), (0, 1), (1, 0), (1, 0), (0, 1)]);
     }
 }

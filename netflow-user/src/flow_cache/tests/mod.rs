@@ -7,6 +7,8 @@ mod model;
 
 use std::time::Duration;
 
+use netflow_common::{FlowCounters, FlowKey};
+
 use super::*;
 
 pub(super) type Ended = (FlowKey, FlowCounters, FlowEndReason);
@@ -21,7 +23,7 @@ const ACK: u16 = 0x10;
 
 /// A cache and what came out of it. Times are in milliseconds here.
 struct Bench {
-    cache: FlowCache,
+    cache: FlowCache<FlowKey, FlowCounters>,
     out: Vec<Ended>,
 }
 

@@ -243,7 +243,8 @@ fn the_seed_of_the_hash_changes_nothing_but_places() {
     let run = |seed: [u64; 2]| {
         let timeouts =
             Timeouts::new(Duration::from_secs(2), Duration::from_secs(9), Duration::from_secs(1)).unwrap();
-        let mut cache = FlowCache::new(NonZeroU32::new(8).unwrap(), timeouts, seed).unwrap();
+        let mut cache =
+            FlowCache::<FlowKey, FlowCounters>::new(NonZeroU32::new(8).unwrap(), timeouts, seed).unwrap();
         let (mut dice, mut out) = (Dice(7), Vec::new());
         for step in 0..5_000 {
             let (key, delta) = dice.delta(step * 20, 100);

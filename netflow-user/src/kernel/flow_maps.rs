@@ -1,0 +1,134 @@
+//! The flow maps: one hash map per CPU and generation in a map of maps, with default or with wide entries.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{ArrayOfMaps, HashMap, InnerMap, MapData, MapError},
+};
+use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey, names};
+
+use super::{Generation, KernelError, load::take};
+
+/// Octets of keys and values as aya sees them: maps are typed as octets, values come by bytemuck.
+type Default = Maps<[u8; size_of::<FlowKey>()], [u8; size_of::<FlowCounters>()]>;
+type Wide = Maps<[u8; size_of::<WideKey>()], [u8; size_of::<WideCounters>()]>;
+
+/// How wide entries are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Width {
+    /// [`FlowKey`] and [`FlowCounters`].
+    #[default]
+    Default,
+    /// [`WideKey`] and [`WideCounters`].
+    Wide,
+}
+
+impl Width {
+    /// Octets that one entry of a preallocated hash costs: element header 48, key, value, a bucket of 16.
+    /// `bpftool map` says 39,847,072 for 262,144 default entries: 152 each.
+    pub const fn octets_per_entry(self) -> u64 {
+        let entry = match self {
+            Self::Default => size_of::<FlowKey>() + size_of::<FlowCounters>(),
+            Self::Wide => size_of::<WideKey>() + size_of::<WideCounters>(),
+        };
+        48 + entry as u64 + 16
+    }
+}
+
+/// All flow maps.
+pub(super) enum FlowMaps {
+    Default(Default),
+    Wide(Wide),
+}
+
+/// Those of one width.
+pub(super) struct Maps<K: Pod, V: Pod> {
+    outer: ArrayOfMaps<MapData, HashMap<MapData, K, V>>,
+    /// By generation and CPU; `None` for CPUs that were offline at load.
+    inner: Vec<Option<HashMap<MapData, K, V>>>,
+}
+
+impl FlowMaps {
+    /// Makes the maps for the online CPUs and puts them where the programs find them.
+    pub(super) fn create(
+        ebpf: &mut Ebpf,
+        width: Width,
+        online: &[u32],
+        cpus: u32,
+        entries: u32,
+    ) -> Result<Self, KernelError> {
+        Ok(match width {
+            Width::Default => Self::Default(Maps::create(ebpf, names::MAP_FLOWS, online, cpus, entries)?),
+            Width::Wide => Self::Wide(Maps::create(ebpf, names::MAP_WIDE_FLOWS, online, cpus, entries)?),
+        })
+    }
+
+    /// The maps of a generation, with their CPU numbers.
+    pub(super) fn of(&self, generation: Generation, cpus: u32) -> Vec<(u32, BorrowedFd<'_>)> {
+        match self {
+            Self::Default(maps) => maps.of(generation, cpus),
+            Self::Wide(maps) => maps.of(generation, cpus),
+        }
+    }
+
+    /// Waits for one RCU grace period: an update of a map of maps from user space returns only when
+    /// the programs that may have seen the old state have ended (kernel 4.20 and newer).
+    pub(super) fn wait_for_programs(&mut self) -> Result<(), MapError> {
+        match self {
+            Self::Default(maps) => maps.put_again(),
+            Self::Wide(maps) => maps.put_again(),
+        }
+    }
+}
+
+impl<K: Pod, V: Pod> Maps<K, V> {
+    fn create(
+        ebpf: &mut Ebpf,
+        name: &'static str,
+        online: &[u32],
+        cpus: u32,
+        entries: u32,
+    ) -> Result<Self, KernelError> {
+        let mut outer: ArrayOfMaps<MapData, HashMap<MapData, K, V>> = take(ebpf, name)?;
+        let mut inner = Vec::new();
+        inner.resize_with((cpus * names::GENERATIONS) as usize, || None);
+        for generation in 0..names::GENERATIONS {
+            for &cpu in online {
+                let index = generation * cpus + cpu;
+                let fail = |source| KernelError::FlowMap { cpu, entries, source };
+                let map = HashMap::create(entries, 0).map_err(fail)?;
+                outer.set(index, &map, 0).map_err(fail)?;
+                if let Some(slot) = inner.get_mut(index as usize) {
+                    *slot = Some(map);
+                }
+            }
+        }
+        Ok(Self { outer, inner })
+    }
+
+    fn of(&self, generation: Generation, cpus: u32) -> Vec<(u32, BorrowedFd<'_>)> {
+        let start = (generation.0 * cpus) as usize;
+        let maps = self.inner.get(start..start + cpus as usize).unwrap_or_default();
+        maps.iter()
+            .enumerate()
+            .filter_map(|(cpu, map)| Some((cpu as u32, descriptor(map.as_ref()?))))
+            .collect()
+    }
+
+    /// The same map again: nothing changes but the time.
+    fn put_again(&mut self) -> Result<(), MapError> {
+        let (index, map) = self
+            .inner
+            .iter()
+            .enumerate()
+            .find_map(|(index, map)| map.as_ref().map(|map| (index, map)))
+            .expect("create made a map for at least one online CPU");
+        self.outer.set(index as u32, map, 0)
+    }
+}
+
+/// The descriptor of a map that may stand in a map of maps (aya shows it by this bound alone).
+fn descriptor<M: InnerMap>(map: &M) -> BorrowedFd<'_> {
+    map.fd().as_fd()
+}
