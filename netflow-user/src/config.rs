@@ -8,7 +8,7 @@ use crate::{
     drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
-    message::Protocol,
+    message::{DEFAULT_KEY, Groups, KeyElement, MessageError, Protocol, TemplateOptions, TemplateSet},
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
 
@@ -42,6 +42,9 @@ pub enum ConfigError {
         /// As given.
         given: u32,
     },
+    /// What the protocol has no words for.
+    #[error(transparent)]
+    Message(#[from] MessageError),
     /// The same interface twice.
     #[error("-i {name} is given twice")]
     InterfaceTwice {
@@ -123,6 +126,12 @@ pub struct ExportConfig {
     pub template_refresh_messages: NonZeroU32,
     /// Largest message; `None` is the transport's default.
     pub message_size: Option<usize>,
+    /// The Flow Key, for the templates.
+    pub key: Vec<KeyElement>,
+    /// Groups of further fields.
+    pub groups: Groups,
+    /// Enterprise number of this exporter's own elements.
+    pub enterprise_number: Option<NonZeroU32>,
     /// Records per second and destination.
     pub rate: Option<u64>,
     /// How the built-in collector prints.
@@ -229,17 +238,36 @@ impl ExportConfig {
             .collector
             .iter()
             .map(|url| Ok(CollectorUrl::from_str(url)?.destination(protocol)))
-            .collect::<Result<_, TransportError>>()?;
-        Ok(Self {
+            .collect::<Result<Vec<Destination>, TransportError>>()?;
+        let config = Self {
             destinations,
             protocol,
             observation_domain_id: export.observation_domain,
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
             message_size,
+            key: DEFAULT_KEY.to_vec(),
+            groups: Groups::default(),
+            enterprise_number: None,
             rate: (rate > 0).then_some(rate),
             format: self::format(format),
-        })
+        };
+        // What a protocol cannot say is better known now than at the first record.
+        let protocols = config.destinations.iter().map(|destination| destination.protocol);
+        for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {
+            TemplateSet::new(&config.template_options(protocol))?;
+        }
+        Ok(config)
+    }
+
+    /// What the records of a destination hold.
+    pub fn template_options(&self, protocol: ExportProtocol) -> TemplateOptions {
+        TemplateOptions {
+            protocol: message_protocol(protocol),
+            key: self.key.clone(),
+            groups: self.groups,
+            enterprise_number: self.enterprise_number,
+        }
     }
 }
 
@@ -251,7 +279,7 @@ fn format(format: cli::Format) -> Format {
 }
 
 /// The message room's word for the transport's: the two rooms do not know each other.
-pub fn message_protocol(protocol: ExportProtocol) -> Protocol {
+fn message_protocol(protocol: ExportProtocol) -> Protocol {
     match protocol {
         ExportProtocol::Ipfix => Protocol::Ipfix,
         ExportProtocol::NetflowV9 => Protocol::NetflowV9,

@@ -8,7 +8,7 @@ use netflow_common::{Loss, Note, Refusal};
 use netflow_user::{
     cli::Cli,
     ledger::NotSent,
-    message::{Protocol, template},
+    message::{Protocol, TemplateOptions, TemplateSet, template::AddressFamily},
 };
 
 const README: &str = include_str!("../../README.md");
@@ -79,15 +79,17 @@ fn documented_fields(id_column: usize) -> BTreeSet<(u16, u16)> {
 fn every_exported_field_stands_in_readme_with_its_length() {
     for (protocol, column) in [(Protocol::Ipfix, 1), (Protocol::NetflowV9, 3)] {
         let mut exported = BTreeSet::new();
-        for family in [template::AddressFamily::Ipv4, template::AddressFamily::Ipv6] {
-            for field in template::fields(protocol, family) {
+        let templates = TemplateSet::new(&TemplateOptions::new(protocol)).unwrap();
+        for family in AddressFamily::ALL {
+            for field in templates.fields(family) {
                 exported.insert((field.id(), field.length));
             }
         }
         assert_eq!(documented_fields(column), exported, "{protocol:?}");
     }
-    for family in [template::AddressFamily::Ipv4, template::AddressFamily::Ipv6] {
-        for field in template::fields(Protocol::Ipfix, family) {
+    let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
+    for family in AddressFamily::ALL {
+        for field in templates.fields(family) {
             assert!(
                 table("fields").iter().any(|row| row[0].contains(field.name())),
                 "{} is missing in README",

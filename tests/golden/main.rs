@@ -10,7 +10,7 @@ use std::{env, fs, num::NonZeroU32, path::Path, time::Duration};
 
 use netflow_common::{Address, FlowCounters, FlowKey, IpVersion, NetworkU16, Ports};
 use netflow_user::{
-    message::{Packer, PackerConfig, Protocol},
+    message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::{FlowEndReason, FlowRecord},
     time::{Instant, MonotonicNanos},
 };
@@ -20,15 +20,18 @@ const NOW: Instant =
     Instant { monotonic: MonotonicNanos(5_000_000_000_000), unix_nanos: 1_767_225_600_000_000_000 };
 
 fn packer(protocol: Protocol) -> Packer {
-    Packer::new(PackerConfig {
-        protocol,
+    let config = PackerConfig {
         observation_domain_id: 7,
         template_refresh: Duration::from_secs(60),
         template_refresh_messages: NonZeroU32::new(20).unwrap(),
         sys_up_time_origin: MonotonicNanos(NOW.monotonic.0 - 3_600_000_000_000),
         message_size: 1472,
-    })
-    .unwrap()
+    };
+    Packer::new(config, template_set(protocol)).unwrap()
+}
+
+fn template_set(protocol: Protocol) -> TemplateSet {
+    TemplateSet::new(&TemplateOptions::new(protocol)).unwrap()
 }
 
 /// The five flows of the vectors, without next hop and output interface.
@@ -111,7 +114,7 @@ fn changed(mut octets: Vec<u8>, changes: &[(usize, &[u8])]) -> Vec<u8> {
 
 fn check_file(name: &str, remark: &str, protocol: Protocol, octets: &[u8]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-    let text = render::render(protocol, remark, octets);
+    let text = render::render(&template_set(protocol), remark, octets);
     if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &text).unwrap();

@@ -5,10 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use netflow_user::message::{
-    DataType, Protocol,
-    template::{Template, templates},
-};
+use netflow_user::message::{DataType, Protocol, TemplateSet, template::Template};
 
 /// The octets of a golden file, without its comments.
 pub fn octets(text: &str) -> Vec<u8> {
@@ -17,12 +14,12 @@ pub fn octets(text: &str) -> Vec<u8> {
 }
 
 /// The text of a golden file.
-pub fn render(protocol: Protocol, remark: &str, octets: &[u8]) -> String {
+pub fn render(templates: &TemplateSet, remark: &str, octets: &[u8]) -> String {
     let mut text = String::new();
     for line in remark.lines() {
         writeln!(text, "# {line}").unwrap();
     }
-    Renderer { text, rest: octets }.message(protocol)
+    Renderer { templates, text, rest: octets }.message()
 }
 
 const HEADER_IPFIX: [(usize, &str); 5] =
@@ -37,14 +34,15 @@ const HEADER_V9: [(usize, &str); 6] = [
 ];
 
 struct Renderer<'a> {
+    templates: &'a TemplateSet,
     text: String,
     rest: &'a [u8],
 }
 
 impl<'a> Renderer<'a> {
-    fn message(mut self, protocol: Protocol) -> String {
+    fn message(mut self) -> String {
         self.heading("Message Header");
-        let header: &[(usize, &str)] = match protocol {
+        let header: &[(usize, &str)] = match self.templates.protocol() {
             Protocol::Ipfix => &HEADER_IPFIX,
             Protocol::NetflowV9 => &HEADER_V9,
         };
@@ -52,18 +50,18 @@ impl<'a> Renderer<'a> {
             self.number(*length, name);
         }
         while !self.rest.is_empty() {
-            self.set(protocol);
+            self.set();
         }
         self.text
     }
 
-    fn set(&mut self, protocol: Protocol) {
+    fn set(&mut self) {
         self.heading("Set");
         let after = self.rest;
         let id = self.number(2, "Set ID");
         let length = usize::try_from(self.number(2, "Length")).unwrap();
         let after = &after[length..];
-        match templates(protocol).iter().find(|template| u64::from(template.id) == id) {
+        match self.templates.templates().iter().find(|template| u64::from(template.id) == id) {
             Some(template) => {
                 while self.rest.len() - after.len() >= template.data_record_len {
                     self.data_record(template);
@@ -71,7 +69,7 @@ impl<'a> Renderer<'a> {
             }
             None => {
                 while self.rest.len() > after.len() {
-                    self.template_record(protocol);
+                    self.template_record();
                 }
             }
         }
@@ -81,19 +79,20 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn template_record(&mut self, protocol: Protocol) {
+    fn template_record(&mut self) {
         self.heading("Template Record");
         let id = self.number(2, "Template ID");
-        let template = templates(protocol).iter().find(|template| u64::from(template.id) == id).unwrap();
+        let template =
+            self.templates.templates().iter().find(|template| u64::from(template.id) == id).unwrap();
         self.number(2, "Field Count");
-        for field in template.fields {
+        for field in &template.fields {
             self.field(4, &format!("{} {}, {} octets", field.id(), field.name(), field.length));
         }
     }
 
     fn data_record(&mut self, template: &Template) {
         self.heading("Data Record");
-        for field in template.fields {
+        for field in &template.fields {
             let length = usize::from(field.length);
             let octets = &self.rest[..length];
             match field.element.data_type() {

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     clock::{self, KernelClock},
-    config::{ExportConfig, message_protocol},
+    config::ExportConfig,
     ledger::{DestinationBooks, Ledger, NotSent},
-    message::{Packer, PackerConfig},
+    message::{Packer, PackerConfig, TemplateSet},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
     transport::{Destination, Pace, TransportError, UdpTransport},
@@ -113,14 +113,15 @@ impl Session {
         ledger: &mut Ledger,
     ) -> Result<Outlet, AgentError> {
         let transport = UdpTransport::open(destination, config.message_size).await?;
-        let packer = Packer::new(PackerConfig {
-            protocol: message_protocol(destination.protocol),
+        let templates = TemplateSet::new(&config.template_options(destination.protocol))?;
+        let packer_config = PackerConfig {
             observation_domain_id: config.observation_domain_id,
             template_refresh: config.template_refresh,
             template_refresh_messages: config.template_refresh_messages,
             sys_up_time_origin: origin,
             message_size: transport.message_limit(),
-        })?;
+        };
+        let packer = Packer::new(packer_config, templates)?;
         info!(
             "exporting {} to {} ({}), messages of up to {} octets",
             destination.protocol.name(),

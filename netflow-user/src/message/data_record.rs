@@ -7,6 +7,23 @@ use crate::{record::FlowRecord, time::MonotonicNanos};
 
 use super::{octets::Octets, sys_up_time::SysUpTime, template::Template};
 
+/// Prefix lengths of the addresses in the Flow Key, where it has no whole ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct PrefixLengths {
+    pub source_ipv4: Option<u8>,
+    pub destination_ipv4: Option<u8>,
+    pub source_ipv6: Option<u8>,
+    pub destination_ipv6: Option<u8>,
+}
+
+/// What values need beside the record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// That of the message's header; v9 times are relative to it.
+    pub up_time: SysUpTime,
+    pub prefix_lengths: PrefixLengths,
+}
+
 /// A field's value before it has a length on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Value {
@@ -15,13 +32,13 @@ pub(super) enum Value {
     Ipv6Address([u8; 16]),
 }
 
-/// Takes a field's value from a Flow Record; v9 times need the header's.
-pub(super) type ValueOf = fn(&FlowRecord, &SysUpTime) -> Value;
+/// Takes a field's value from a Flow Record.
+pub(super) type ValueOf = fn(&FlowRecord, &Context) -> Value;
 
 /// Writes the Data Record of `record` in the layout of `template`.
-pub(super) fn encode(template: &Template, record: &FlowRecord, up_time: &SysUpTime, octets: &mut Octets) {
-    for field in template.fields {
-        match (field.value)(record, up_time) {
+pub(super) fn encode(template: &Template, record: &FlowRecord, context: &Context, octets: &mut Octets) {
+    for field in &template.fields {
+        match (field.value)(record, context) {
             Value::Unsigned(value) => octets.put_unsigned(value, field.length),
             Value::Ipv4Address(address) => octets.put(&address),
             Value::Ipv6Address(address) => octets.put(&address),
@@ -36,124 +53,140 @@ const TCP_CONTROL_BITS: u16 = 0x0fff;
 const VLAN_ID: u16 = 0x0fff;
 const FLOW_LABEL: u32 = 0x000f_ffff;
 
-pub(super) fn source_ipv4_address(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn source_ipv4_address(record: &FlowRecord, _: &Context) -> Value {
     Value::Ipv4Address(record.key.source_address.ipv4_octets())
 }
 
-pub(super) fn destination_ipv4_address(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn destination_ipv4_address(record: &FlowRecord, _: &Context) -> Value {
     Value::Ipv4Address(record.key.destination_address.ipv4_octets())
 }
 
-pub(super) fn source_ipv6_address(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn source_ipv6_address(record: &FlowRecord, _: &Context) -> Value {
     Value::Ipv6Address(record.key.source_address.octets())
 }
 
-pub(super) fn destination_ipv6_address(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn destination_ipv6_address(record: &FlowRecord, _: &Context) -> Value {
     Value::Ipv6Address(record.key.destination_address.octets())
 }
 
 /// 0.0.0.0, unknown: there is no forwarding lookup yet.
-pub(super) fn next_hop_ipv4_address(_: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn next_hop_ipv4_address(_: &FlowRecord, _: &Context) -> Value {
     Value::Ipv4Address([0; 4])
 }
 
 /// `::`, unknown: there is no forwarding lookup yet.
-pub(super) fn next_hop_ipv6_address(_: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn next_hop_ipv6_address(_: &FlowRecord, _: &Context) -> Value {
     Value::Ipv6Address([0; 16])
 }
 
-pub(super) fn ingress_interface(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn ingress_interface(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.interface.into())
 }
 
 /// 0, unknown: there is no forwarding lookup yet.
-pub(super) fn egress_interface(_: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn egress_interface(_: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(0)
 }
 
-pub(super) fn packets(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn packets(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.counters.packets)
 }
 
-pub(super) fn octets(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn octets(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.counters.octets)
 }
 
-pub(super) fn start_milliseconds(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn start_milliseconds(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.start.0)
 }
 
-pub(super) fn end_milliseconds(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn end_milliseconds(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.end.0)
 }
 
-pub(super) fn start_sys_up_time(record: &FlowRecord, up_time: &SysUpTime) -> Value {
-    Value::Unsigned(up_time.of(MonotonicNanos(record.counters.first)).into())
+pub(super) fn start_sys_up_time(record: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.up_time.of(MonotonicNanos(record.counters.first)).into())
 }
 
-pub(super) fn end_sys_up_time(record: &FlowRecord, up_time: &SysUpTime) -> Value {
-    Value::Unsigned(up_time.of(MonotonicNanos(record.counters.last)).into())
+pub(super) fn end_sys_up_time(record: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.up_time.of(MonotonicNanos(record.counters.last)).into())
 }
 
-pub(super) fn source_port(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn source_port(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.source_port.value().into())
 }
 
 /// For ICMP the key holds type * 256 + code here, as v5 and v9 collectors expect.
-pub(super) fn destination_port(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn destination_port(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.destination_port.value().into())
 }
 
 /// Type * 256 + code once more, where IPFIX collectors look for it; 0 for other protocols.
-pub(super) fn icmp_type_code(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn icmp_type_code(record: &FlowRecord, _: &Context) -> Value {
     let icmp = if record.key.is_ipv4() { ICMP } else { ICMPV6 };
     let is_icmp = record.key.protocol == icmp;
     Value::Unsigned(if is_icmp { record.key.destination_port.value().into() } else { 0 })
 }
 
-pub(super) fn vlan_id(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn vlan_id(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned((record.key.vlan_id & VLAN_ID).into())
 }
 
-pub(super) fn flow_label(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn flow_label(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned((record.counters.flow_label & FLOW_LABEL).into())
 }
 
 /// All observed bits; the four of the data offset are zero (RFC 9565 section 3).
-pub(super) fn tcp_control_bits(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn tcp_control_bits(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned((record.counters.tcp_control_bits & TCP_CONTROL_BITS).into())
 }
 
 /// In one octet, it is the low one (RFC 9565 section 3).
-pub(super) fn low_tcp_control_bits(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn low_tcp_control_bits(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned((record.counters.tcp_control_bits & 0xff).into())
 }
 
-pub(super) fn protocol(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn protocol(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.protocol.into())
 }
 
-pub(super) fn class_of_service(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn class_of_service(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.class_of_service.into())
 }
 
-pub(super) fn ip_version(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn ip_version(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.ip_version.into())
 }
 
-pub(super) fn direction(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn direction(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.direction.into())
 }
 
-pub(super) fn minimum_ttl(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn minimum_ttl(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.counters.minimum_ttl.into())
 }
 
-pub(super) fn maximum_ttl(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn maximum_ttl(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.counters.maximum_ttl.into())
 }
 
-pub(super) fn end_reason(record: &FlowRecord, _: &SysUpTime) -> Value {
+pub(super) fn source_ipv4_prefix_length(_: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.prefix_lengths.source_ipv4.unwrap_or(0).into())
+}
+
+pub(super) fn destination_ipv4_prefix_length(_: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.prefix_lengths.destination_ipv4.unwrap_or(0).into())
+}
+
+pub(super) fn source_ipv6_prefix_length(_: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.prefix_lengths.source_ipv6.unwrap_or(0).into())
+}
+
+pub(super) fn destination_ipv6_prefix_length(_: &FlowRecord, context: &Context) -> Value {
+    Value::Unsigned(context.prefix_lengths.destination_ipv6.unwrap_or(0).into())
+}
+
+pub(super) fn end_reason(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned((record.end_reason as u8).into())
 }
 
@@ -162,7 +195,7 @@ mod tests {
     use netflow_common::{Address, FlowCounters, FlowKey, IpVersion, NetworkU16, Ports};
 
     use super::{
-        super::{InformationElement, Protocol, template},
+        super::{InformationElement, Protocol, TemplateOptions, TemplateSet},
         *,
     };
     use crate::{record::FlowEndReason, time::Instant};
@@ -184,9 +217,11 @@ mod tests {
 
     /// The octets of one field of the record, as they are on the wire.
     fn field_octets(protocol: Protocol, record: &FlowRecord, element: InformationElement) -> Vec<u8> {
-        let template = &template::templates(protocol)[template::index(template::AddressFamily::of(record))];
+        let set = TemplateSet::new(&TemplateOptions::new(protocol)).expect("the default set");
+        let template = &set.templates()[set.index_of(record)];
         let mut octets = Octets::with_capacity(0);
-        encode(template, record, &SysUpTime::at_next_second(CLOCK, MonotonicNanos(0)), &mut octets);
+        let up_time = SysUpTime::at_next_second(CLOCK, MonotonicNanos(0));
+        encode(template, record, &Context { up_time, prefix_lengths: set.prefix_lengths() }, &mut octets);
         assert_eq!(octets.len(), template.data_record_len);
         let place =
             template.fields.iter().position(|field| field.element == element).expect("in the template");

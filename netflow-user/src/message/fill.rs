@@ -6,11 +6,11 @@
 use crate::record::FlowRecord;
 
 use super::{
-    Protocol, data_record, ipfix, netflow_v9,
+    Protocol, TemplateSet,
+    data_record::{self, Context},
+    ipfix, netflow_v9,
     octets::Octets,
     set::Set,
-    sys_up_time::SysUpTime,
-    template::{self, AddressFamily, Template},
     template_schedule::TemplateSchedule,
 };
 
@@ -24,15 +24,14 @@ pub(super) struct Written {
 pub(super) fn fill(
     octets: &mut Octets,
     size: usize,
-    protocol: Protocol,
+    templates: &TemplateSet,
     schedule: &mut TemplateSchedule,
     records: &[FlowRecord],
-    up_time: &SysUpTime,
+    context: &Context,
 ) -> Written {
-    let templates = template::templates(protocol);
     Written {
-        templates: write_templates(octets, size, protocol, templates, schedule),
-        records: write_records(octets, size, templates, schedule, records, up_time),
+        templates: write_templates(octets, size, templates, schedule),
+        records: write_records(octets, size, templates, schedule, records, context),
     }
 }
 
@@ -41,21 +40,20 @@ pub(super) fn fill(
 fn write_templates(
     octets: &mut Octets,
     size: usize,
-    protocol: Protocol,
-    templates: &[Template],
+    templates: &TemplateSet,
     schedule: &mut TemplateSchedule,
 ) -> usize {
     if schedule.next_template().is_none() {
         return 0;
     }
-    let set_id = match protocol {
+    let set_id = match templates.protocol() {
         Protocol::Ipfix => ipfix::TEMPLATE_SET_ID,
         Protocol::NetflowV9 => netflow_v9::TEMPLATE_FLOW_SET_ID,
     };
     let mut set = Set::open(octets, set_id);
     let mut written = 0;
     while let Some(index) = schedule.next_template() {
-        let template = &templates[index];
+        let template = &templates.templates()[index];
         if set.records().len() + template.template_record_len > size {
             break;
         }
@@ -66,28 +64,27 @@ fn write_templates(
     written
 }
 
-/// As many records as fit, in their order; a new Set wherever the family changes.
+/// As many records as fit, in their order; a new Set wherever the template changes.
 fn write_records(
     octets: &mut Octets,
     size: usize,
-    templates: &[Template],
+    templates: &TemplateSet,
     schedule: &TemplateSchedule,
     records: &[FlowRecord],
-    up_time: &SysUpTime,
+    context: &Context,
 ) -> usize {
     let mut written = 0;
     while let Some(first) = records.get(written) {
-        let family = AddressFamily::of(first);
-        let index = template::index(family);
-        let template = &templates[index];
+        let index = templates.index_of(first);
+        let template = &templates.templates()[index];
         let room = size.saturating_sub(octets.len() + Set::HEADER_LEN) / template.data_record_len;
         if room == 0 || !schedule.is_known(index) {
             break;
         }
         let mut set = Set::open(octets, template.id);
-        let same = records[written..].iter().take_while(|record| AddressFamily::of(record) == family);
+        let same = records[written..].iter().take_while(|record| templates.index_of(record) == index);
         for record in same.take(room) {
-            data_record::encode(template, record, up_time, set.records());
+            data_record::encode(template, record, context, set.records());
             written += 1;
         }
     }

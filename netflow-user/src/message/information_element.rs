@@ -1,7 +1,7 @@
-//! Information Elements, as the IANA registry "IPFIX Entities" has them.
+//! What an Information Element is: number, name, abstract data type.
 //!
-//! Numbers up to 127 mean the same in NetFlow v9 and in IPFIX. This module refuses to know where an
-//! element stands in a template.
+//! Numbers up to 127 mean the same in NetFlow v9 and in IPFIX. This module refuses to know which elements
+//! there are, and where one stands in a template.
 
 /// An abstract data type, RFC 7012 section 3.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,12 +14,22 @@ pub enum DataType {
     Unsigned32,
     /// An unsigned integer of 64 bits.
     Unsigned64,
+    /// An unsigned integer of 256 bits (RFC 9740).
+    Unsigned256,
+    /// A floating-point number of 64 bits.
+    Float64,
     /// Milliseconds since 1970-01-01 UTC, 64 bits.
     DateTimeMilliseconds,
+    /// A MAC address.
+    MacAddress,
     /// An IPv4 address.
     Ipv4Address,
     /// An IPv6 address.
     Ipv6Address,
+    /// Octets without a meaning as a number.
+    OctetArray,
+    /// UTF-8 text.
+    String,
 }
 
 impl DataType {
@@ -30,41 +40,80 @@ impl DataType {
             Self::Unsigned16 => "unsigned16",
             Self::Unsigned32 => "unsigned32",
             Self::Unsigned64 => "unsigned64",
+            Self::Unsigned256 => "unsigned256",
+            Self::Float64 => "float64",
             Self::DateTimeMilliseconds => "dateTimeMilliseconds",
+            Self::MacAddress => "macAddress",
             Self::Ipv4Address => "ipv4Address",
             Self::Ipv6Address => "ipv6Address",
+            Self::OctetArray => "octetArray",
+            Self::String => "string",
         }
     }
 
-    /// Octets of a value in full.
-    pub const fn length(self) -> u16 {
-        match self {
+    /// Octets of a value in full; `None` where they are as many as the value needs.
+    pub const fn length(self) -> Option<u16> {
+        Some(match self {
             Self::Unsigned8 => 1,
             Self::Unsigned16 => 2,
             Self::Unsigned32 | Self::Ipv4Address => 4,
-            Self::Unsigned64 | Self::DateTimeMilliseconds => 8,
+            Self::MacAddress => 6,
+            Self::Unsigned64 | Self::Float64 | Self::DateTimeMilliseconds => 8,
             Self::Ipv6Address => 16,
-        }
+            Self::Unsigned256 => 32,
+            Self::OctetArray | Self::String => return None,
+        })
     }
 
     /// Whether values may be sent in fewer octets: integers may, times and addresses never (RFC 7011
     /// section 6.2).
     pub const fn is_reducible(self) -> bool {
-        matches!(self, Self::Unsigned16 | Self::Unsigned32 | Self::Unsigned64)
+        matches!(self, Self::Unsigned16 | Self::Unsigned32 | Self::Unsigned64 | Self::Unsigned256)
+    }
+
+    /// Its number in the registry of data types (RFC 5610 section 3.1, RFC 9740).
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::OctetArray => 0,
+            Self::Unsigned8 => 1,
+            Self::Unsigned16 => 2,
+            Self::Unsigned32 => 3,
+            Self::Unsigned64 => 4,
+            Self::Float64 => 10,
+            Self::MacAddress => 12,
+            Self::String => 13,
+            Self::DateTimeMilliseconds => 15,
+            Self::Ipv4Address => 18,
+            Self::Ipv6Address => 19,
+            Self::Unsigned256 => 23,
+        }
     }
 }
 
-/// An Information Element of the registry (RFC 7012).
+/// Whose numbers an element's id is one of (RFC 7011 section 3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NumberSpace {
+    /// IANA's registry.
+    Iana,
+    /// The registry's element, of the packets from destination to source: enterprise 29305 (RFC 5103
+    /// section 6.1).
+    Reverse,
+    /// This exporter's own, under the enterprise number that the operator gives.
+    Own,
+}
+
+/// An Information Element (RFC 7012).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InformationElement {
     id: u16,
     name: &'static str,
     data_type: DataType,
+    space: NumberSpace,
 }
 
 impl InformationElement {
-    const fn new(id: u16, name: &'static str, data_type: DataType) -> Self {
-        Self { id, name, data_type }
+    pub(super) const fn new(id: u16, name: &'static str, data_type: DataType, space: NumberSpace) -> Self {
+        Self { id, name, data_type, space }
     }
 
     /// Element ID; in v9 the field type.
@@ -72,7 +121,7 @@ impl InformationElement {
         self.id
     }
 
-    /// Its name in the registry's spelling.
+    /// Its name in the registry's spelling; `reverse` stands before that of a reverse element.
     pub const fn name(&self) -> &'static str {
         self.name
     }
@@ -81,98 +130,36 @@ impl InformationElement {
     pub const fn data_type(&self) -> DataType {
         self.data_type
     }
+
+    /// Whose number its id is.
+    pub const fn space(&self) -> NumberSpace {
+        self.space
+    }
+
+    /// The element of the registry with this name, if this exporter knows it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|element| element.name == name)
+    }
 }
 
-/// Declares the elements in use, each with its registry row, and the list of them all.
+/// Declares elements of one number space, and the list of them all.
 macro_rules! elements {
-    ($($constant:ident = $id:literal $name:literal $data_type:ident;)*) => {
-        impl InformationElement {
+    ($(#[$doc:meta])* $list:ident $space:ident
+     $($constant:ident = $id:literal $name:literal $data_type:ident;)*) => {
+        impl $crate::message::InformationElement {
             $(
                 #[doc = concat!($name, ", ", stringify!($id))]
-                pub const $constant: Self = Self::new($id, $name, DataType::$data_type);
+                pub const $constant: Self = Self::new(
+                    $id,
+                    $name,
+                    $crate::message::DataType::$data_type,
+                    $crate::message::NumberSpace::$space,
+                );
             )*
 
-            /// Every element that this exporter knows, by rising id.
-            pub const ALL: &[Self] = &[$(Self::$constant),*];
+            $(#[$doc])*
+            pub const $list: &[Self] = &[$(Self::$constant),*];
         }
     };
 }
-
-elements! {
-    OCTET_DELTA_COUNT = 1 "octetDeltaCount" Unsigned64;
-    PACKET_DELTA_COUNT = 2 "packetDeltaCount" Unsigned64;
-    PROTOCOL_IDENTIFIER = 4 "protocolIdentifier" Unsigned8;
-    IP_CLASS_OF_SERVICE = 5 "ipClassOfService" Unsigned8;
-    TCP_CONTROL_BITS = 6 "tcpControlBits" Unsigned16;
-    SOURCE_TRANSPORT_PORT = 7 "sourceTransportPort" Unsigned16;
-    SOURCE_IPV4_ADDRESS = 8 "sourceIPv4Address" Ipv4Address;
-    INGRESS_INTERFACE = 10 "ingressInterface" Unsigned32;
-    DESTINATION_TRANSPORT_PORT = 11 "destinationTransportPort" Unsigned16;
-    DESTINATION_IPV4_ADDRESS = 12 "destinationIPv4Address" Ipv4Address;
-    EGRESS_INTERFACE = 14 "egressInterface" Unsigned32;
-    IP_NEXT_HOP_IPV4_ADDRESS = 15 "ipNextHopIPv4Address" Ipv4Address;
-    FLOW_END_SYS_UP_TIME = 21 "flowEndSysUpTime" Unsigned32;
-    FLOW_START_SYS_UP_TIME = 22 "flowStartSysUpTime" Unsigned32;
-    SOURCE_IPV6_ADDRESS = 27 "sourceIPv6Address" Ipv6Address;
-    DESTINATION_IPV6_ADDRESS = 28 "destinationIPv6Address" Ipv6Address;
-    FLOW_LABEL_IPV6 = 31 "flowLabelIPv6" Unsigned32;
-    ICMP_TYPE_CODE_IPV4 = 32 "icmpTypeCodeIPv4" Unsigned16;
-    MINIMUM_TTL = 52 "minimumTTL" Unsigned8;
-    MAXIMUM_TTL = 53 "maximumTTL" Unsigned8;
-    VLAN_ID = 58 "vlanId" Unsigned16;
-    IP_VERSION = 60 "ipVersion" Unsigned8;
-    FLOW_DIRECTION = 61 "flowDirection" Unsigned8;
-    IP_NEXT_HOP_IPV6_ADDRESS = 62 "ipNextHopIPv6Address" Ipv6Address;
-    FLOW_END_REASON = 136 "flowEndReason" Unsigned8;
-    ICMP_TYPE_CODE_IPV6 = 139 "icmpTypeCodeIPv6" Unsigned16;
-    FLOW_START_MILLISECONDS = 152 "flowStartMilliseconds" DateTimeMilliseconds;
-    FLOW_END_MILLISECONDS = 153 "flowEndMilliseconds" DateTimeMilliseconds;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// ElementID, Name and Abstract Data Type of the registry's edition of 2026-07-22.
-    const REGISTRY: &str = "
-        1 octetDeltaCount unsigned64
-        2 packetDeltaCount unsigned64
-        4 protocolIdentifier unsigned8
-        5 ipClassOfService unsigned8
-        6 tcpControlBits unsigned16
-        7 sourceTransportPort unsigned16
-        8 sourceIPv4Address ipv4Address
-        10 ingressInterface unsigned32
-        11 destinationTransportPort unsigned16
-        12 destinationIPv4Address ipv4Address
-        14 egressInterface unsigned32
-        15 ipNextHopIPv4Address ipv4Address
-        21 flowEndSysUpTime unsigned32
-        22 flowStartSysUpTime unsigned32
-        27 sourceIPv6Address ipv6Address
-        28 destinationIPv6Address ipv6Address
-        31 flowLabelIPv6 unsigned32
-        32 icmpTypeCodeIPv4 unsigned16
-        52 minimumTTL unsigned8
-        53 maximumTTL unsigned8
-        58 vlanId unsigned16
-        60 ipVersion unsigned8
-        61 flowDirection unsigned8
-        62 ipNextHopIPv6Address ipv6Address
-        136 flowEndReason unsigned8
-        139 icmpTypeCodeIPv6 unsigned16
-        152 flowStartMilliseconds dateTimeMilliseconds
-        153 flowEndMilliseconds dateTimeMilliseconds
-    ";
-
-    #[test]
-    fn elements_are_those_of_the_registry() {
-        // IE-17
-        let ours: Vec<String> = InformationElement::ALL
-            .iter()
-            .map(|element| format!("{} {} {}", element.id(), element.name(), element.data_type().name()))
-            .collect();
-        let registry: Vec<&str> = REGISTRY.lines().map(str::trim).filter(|row| !row.is_empty()).collect();
-        assert_eq!(ours, registry);
-    }
-}
+pub(super) use elements;

@@ -5,21 +5,27 @@
 //! room refuses to know sockets, clocks and how a flow came to its end.
 
 mod data_record;
+mod field_table;
 mod fill;
+mod group;
 mod information_element;
 mod ipfix;
 mod netflow_v9;
 mod octets;
 mod packer;
+mod registry;
 mod set;
 mod sys_up_time;
 pub mod template;
 mod template_schedule;
+mod template_set;
 
 use std::time::Duration;
 
-pub use information_element::{DataType, InformationElement};
+pub use group::{Group, Groups};
+pub use information_element::{DataType, InformationElement, NumberSpace};
 pub use packer::{Message, Packer, PackerConfig};
+pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
 
 /// What a Transport Session speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -52,5 +58,21 @@ pub enum MessageError {
         period: Duration,
         /// The shortest period.
         least: Duration,
+    },
+    /// v9 field types end at 127 and have no enterprise numbers (RFC 3954 section 8).
+    #[error("group {group} has {element}, which NetFlow v9 cannot say: leave it out, or export IPFIX")]
+    NotInNetflowV9 {
+        /// The group asked for.
+        group: &'static str,
+        /// Its element.
+        element: &'static str,
+    },
+    /// The registry has no element for it (RFC 7011 section 3.2).
+    #[error("group {group} has {element}, which is no element of the registry: give --enterprise-number")]
+    EnterpriseNumber {
+        /// The group asked for.
+        group: &'static str,
+        /// Its element.
+        element: &'static str,
     },
 }

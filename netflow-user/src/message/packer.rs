@@ -11,13 +11,13 @@ use crate::{
 };
 
 use super::{
-    MessageError, Protocol,
+    MessageError, Protocol, TemplateSet,
+    data_record::Context,
     fill::fill,
     ipfix, netflow_v9,
     octets::Octets,
     set::{Set, aligned_size},
     sys_up_time::SysUpTime,
-    template,
     template_schedule::TemplateSchedule,
 };
 
@@ -30,8 +30,6 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// What a Transport Session is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PackerConfig {
-    /// What is spoken.
-    pub protocol: Protocol,
     /// Observation Domain ID; in v9 the Source ID.
     pub observation_domain_id: u32,
     /// Templates are sent again after this time, and three times as often at first.
@@ -50,14 +48,15 @@ pub struct PackerConfig {
 /// [`commit`](Self::commit) says that it was sent, or given up. In between it can be built anew, smaller.
 ///
 /// ```
-/// # use netflow_user::{message::{Packer, PackerConfig, Protocol}, record::FlowRecord, time::{Instant, MonotonicNanos}};
+/// # use netflow_user::{message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet}, record::FlowRecord, time::{Instant, MonotonicNanos}};
 /// # use std::{num::NonZeroU32, time::Duration};
 /// # let config = PackerConfig {
-/// #     protocol: Protocol::Ipfix, observation_domain_id: 1, template_refresh: Duration::from_secs(60),
+/// #     observation_domain_id: 1, template_refresh: Duration::from_secs(60),
 /// #     template_refresh_messages: NonZeroU32::MIN, sys_up_time_origin: MonotonicNanos(0), message_size: 1472,
 /// # };
 /// # let (mut records, now, send) = (&[] as &[FlowRecord], Instant::default(), |_: &[u8]| ());
-/// let mut packer = Packer::new(config)?;
+/// let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix))?;
+/// let mut packer = Packer::new(config, templates)?;
 /// while let Some(message) = packer.next_message(records, now) {
 ///     send(message.octets);
 ///     records = &records[message.records..];
@@ -68,6 +67,7 @@ pub struct PackerConfig {
 #[derive(Debug)]
 pub struct Packer {
     config: PackerConfig,
+    templates: TemplateSet,
     octets: Octets,
     session: Session,
     /// The session as it will be once the message in `octets` is sent.
@@ -96,17 +96,22 @@ impl Packer {
     ///
     /// # Errors
     /// If a record may not fit the message size, or the template refresh is too short.
-    pub fn new(config: PackerConfig) -> Result<Self, MessageError> {
-        check_message_size(config.protocol, config.message_size)?;
+    pub fn new(config: PackerConfig, templates: TemplateSet) -> Result<Self, MessageError> {
+        check_message_size(&templates, config.message_size)?;
         if config.template_refresh < SHORTEST_TEMPLATE_REFRESH {
             return Err(MessageError::TemplateRefresh {
                 period: config.template_refresh,
                 least: SHORTEST_TEMPLATE_REFRESH,
             });
         }
-        let schedule = TemplateSchedule::new(config.template_refresh, config.template_refresh_messages);
+        let schedule = TemplateSchedule::new(
+            templates.templates().len(),
+            config.template_refresh,
+            config.template_refresh_messages,
+        );
         Ok(Self {
             config,
+            templates,
             octets: Octets::with_capacity(config.message_size),
             session: Session { sequence_number: 0, schedule },
             pending: None,
@@ -127,10 +132,12 @@ impl Packer {
         }
 
         let config = self.config;
+        let templates = &self.templates;
         let up_time = SysUpTime::at_next_second(now, config.sys_up_time_origin);
+        let context = Context { up_time, prefix_lengths: templates.prefix_lengths() };
         let size = aligned_size(config.message_size);
         let schedule = &mut after.schedule;
-        let written = match config.protocol {
+        let written = match templates.protocol() {
             Protocol::Ipfix => {
                 let header = ipfix::MessageHeader {
                     length: 0,
@@ -139,7 +146,7 @@ impl Packer {
                     observation_domain_id: config.observation_domain_id,
                 };
                 let mut message = ipfix::OpenMessage::open(&mut self.octets, &header);
-                let written = fill(message.sets(), size, config.protocol, schedule, records, &up_time);
+                let written = fill(message.sets(), size, templates, schedule, records, &context);
                 after.sequence_number = after.sequence_number.wrapping_add(written.records as u32);
                 written
             }
@@ -152,7 +159,7 @@ impl Packer {
                     source_id: config.observation_domain_id,
                 };
                 let mut packet = netflow_v9::OpenPacket::open(&mut self.octets, &header);
-                let written = fill(packet.flow_sets(), size, config.protocol, schedule, records, &up_time);
+                let written = fill(packet.flow_sets(), size, templates, schedule, records, &context);
                 packet.count(written.templates + written.records);
                 after.sequence_number = after.sequence_number.wrapping_add(1);
                 written
@@ -198,7 +205,7 @@ impl Packer {
     /// # Errors
     /// If a record may not fit; the size stays as it was.
     pub fn set_message_size(&mut self, octets: usize) -> Result<(), MessageError> {
-        check_message_size(self.config.protocol, octets)?;
+        check_message_size(&self.templates, octets)?;
         self.config.message_size = octets;
         self.pending = None;
         self.octets.clear();
@@ -208,12 +215,14 @@ impl Packer {
 }
 
 /// Whether the largest record fits a message of this size, alone.
-fn check_message_size(protocol: Protocol, octets: usize) -> Result<(), MessageError> {
+fn check_message_size(templates: &TemplateSet, octets: usize) -> Result<(), MessageError> {
+    let protocol = templates.protocol();
     let header = match protocol {
         Protocol::Ipfix => ipfix::MessageHeader::LEN,
         Protocol::NetflowV9 => netflow_v9::PacketHeader::LEN,
     };
-    let longest = template::templates(protocol)
+    let longest = templates
+        .templates()
         .iter()
         .map(|template| template.template_record_len.max(template.data_record_len))
         .max()
@@ -232,12 +241,15 @@ mod tests {
 
     use netflow_common::{FlowCounters, FlowKey, IpVersion};
 
-    use super::*;
+    use super::{super::TemplateOptions, *};
     use crate::record::FlowEndReason;
 
-    fn config(protocol: Protocol, message_size: usize) -> PackerConfig {
+    fn new_packer(protocol: Protocol, message_size: usize) -> Result<Packer, MessageError> {
+        Packer::new(config(message_size), TemplateSet::new(&TemplateOptions::new(protocol)).unwrap())
+    }
+
+    fn config(message_size: usize) -> PackerConfig {
         PackerConfig {
-            protocol,
             observation_domain_id: 7,
             template_refresh: Duration::from_secs(60),
             template_refresh_messages: NonZeroU32::new(20).unwrap(),
@@ -254,7 +266,7 @@ mod tests {
 
     /// The sequence number of the next message and how many records it takes; the message is sent.
     fn send(packer: &mut Packer, records: &[FlowRecord]) -> (u32, usize) {
-        let offset = match packer.config.protocol {
+        let offset = match packer.templates.protocol() {
             Protocol::Ipfix => 8,
             Protocol::NetflowV9 => 12,
         };
@@ -269,12 +281,12 @@ mod tests {
     fn ipfix_counts_data_records_and_v9_counts_packets_modulo_2_to_the_32() {
         // IPFIX-SEQ-2, V9-HDR-3
         let records = records(IpVersion::V4, 3);
-        let mut ipfix = Packer::new(config(Protocol::Ipfix, 1472)).unwrap();
+        let mut ipfix = new_packer(Protocol::Ipfix, 1472).unwrap();
         ipfix.session.sequence_number = u32::MAX - 1;
         assert_eq!(send(&mut ipfix, &records), (u32::MAX - 1, 3));
         assert_eq!(send(&mut ipfix, &records), (1, 3));
 
-        let mut v9 = Packer::new(config(Protocol::NetflowV9, 1472)).unwrap();
+        let mut v9 = new_packer(Protocol::NetflowV9, 1472).unwrap();
         v9.session.sequence_number = u32::MAX;
         assert_eq!(send(&mut v9, &records), (u32::MAX, 3));
         assert_eq!(send(&mut v9, &records), (0, 3));
@@ -284,7 +296,7 @@ mod tests {
     fn a_session_starts_at_zero_and_templates_do_not_advance_ipfix() {
         // IPFIX-SEQ-1, IPFIX-SEQ-3, V9-HDR-3
         for (protocol, expected) in [(Protocol::Ipfix, [0, 0, 2]), (Protocol::NetflowV9, [0, 1, 2])] {
-            let mut packer = Packer::new(config(protocol, 1472)).unwrap();
+            let mut packer = new_packer(protocol, 1472).unwrap();
             let records = records(IpVersion::V6, 2);
             let sent = [&[][..], &records, &records].map(|records| send(&mut packer, records).0);
             assert_eq!(sent, expected);
@@ -294,7 +306,7 @@ mod tests {
     #[test]
     fn a_message_that_was_not_committed_is_built_anew_and_smaller() {
         let records = records(IpVersion::V4, 50);
-        let mut packer = Packer::new(config(Protocol::Ipfix, 1472)).unwrap();
+        let mut packer = new_packer(Protocol::Ipfix, 1472).unwrap();
         let now = Instant::default();
         assert_eq!(packer.next_message(&records, now).unwrap().records, 18);
         packer.set_message_size(484).unwrap();
@@ -309,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_commit_without_a_message_does_nothing() {
-        let mut packer = Packer::new(config(Protocol::NetflowV9, 1472)).unwrap();
+        let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
         packer.commit();
         assert_eq!(send(&mut packer, &[]).0, 0);
         packer.commit();
@@ -321,7 +333,7 @@ mod tests {
 
     #[test]
     fn an_announcement_survives_the_commit_of_the_message_before() {
-        let mut packer = Packer::new(config(Protocol::Ipfix, 1472)).unwrap();
+        let mut packer = new_packer(Protocol::Ipfix, 1472).unwrap();
         assert!(packer.next_message(&[], Instant::default()).is_some());
         packer.announce_templates();
         packer.commit();
@@ -334,10 +346,10 @@ mod tests {
         // UDP-MTU-5
         for (protocol, least) in [(Protocol::Ipfix, 132), (Protocol::NetflowV9, 124)] {
             let most = LARGEST_MESSAGE;
-            let mut packer = Packer::new(config(protocol, least)).unwrap();
+            let mut packer = new_packer(protocol, least).unwrap();
             for octets in [0, least - 1, most + 1] {
                 let refused = MessageError::MessageSize { protocol, octets, least, most };
-                assert_eq!(Packer::new(config(protocol, octets)).unwrap_err(), refused);
+                assert_eq!(new_packer(protocol, octets).unwrap_err(), refused);
                 assert_eq!(packer.set_message_size(octets), Err(refused));
             }
             assert_eq!(packer.message_size(), least);
@@ -346,14 +358,15 @@ mod tests {
 
     #[test]
     fn a_template_refresh_without_length_is_refused() {
-        let config = PackerConfig { template_refresh: Duration::ZERO, ..config(Protocol::Ipfix, 1472) };
-        assert!(matches!(Packer::new(config), Err(MessageError::TemplateRefresh { .. })));
+        let config = PackerConfig { template_refresh: Duration::ZERO, ..config(1472) };
+        let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
+        assert!(matches!(Packer::new(config, templates), Err(MessageError::TemplateRefresh { .. })));
     }
 
     #[test]
     fn building_messages_allocates_nothing() {
         let records = records(IpVersion::V4, 2000);
-        let mut packer = Packer::new(config(Protocol::Ipfix, LARGEST_MESSAGE)).unwrap();
+        let mut packer = new_packer(Protocol::Ipfix, LARGEST_MESSAGE).unwrap();
         let before = packer.octets.as_slice().as_ptr();
         assert_eq!(send(&mut packer, &records).1, 946);
         assert_eq!(packer.octets.as_slice().as_ptr(), before);

@@ -12,14 +12,14 @@ use std::{num::NonZeroU32, time::Duration};
 
 use crate::time::MonotonicNanos;
 
-/// Templates of a round: IPv4 and IPv6.
-const TEMPLATES: usize = 2;
 /// Into how many steps the first period is divided, each ending in a round of its own.
 const ACCELERATED_ROUNDS: u8 = 3;
 
 /// A value: a message that was built but not sent leaves no trace, since it advanced a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TemplateSchedule {
+    /// Templates of a round.
+    templates: usize,
     period: Duration,
     messages: NonZeroU32,
     /// Templates of the current round that were sent; all of them between rounds.
@@ -41,11 +41,12 @@ pub(super) struct TemplateSchedule {
 }
 
 impl TemplateSchedule {
-    pub fn new(period: Duration, messages: NonZeroU32) -> Self {
+    pub fn new(templates: usize, period: Duration, messages: NonZeroU32) -> Self {
         Self {
+            templates,
             period,
             messages,
-            sent: TEMPLATES,
+            sent: templates,
             known: 0,
             announced: true,
             accelerated: 0,
@@ -64,7 +65,7 @@ impl TemplateSchedule {
 
     /// A message is begun: begins a round if one is due.
     pub fn begin_message(&mut self, now: MonotonicNanos, records_wait: bool) {
-        if self.sent < TEMPLATES {
+        if self.sent < self.templates {
             return;
         }
         // However short the period and however small the message, a round that kept data waiting is
@@ -96,7 +97,7 @@ impl TemplateSchedule {
 
     /// The place of the template that goes into this message next, if any.
     pub fn next_template(&self) -> Option<usize> {
-        (self.sent < TEMPLATES).then_some(self.sent)
+        (self.sent < self.templates).then_some(self.sent)
     }
 
     /// That template is in the message.
@@ -125,7 +126,7 @@ impl TemplateSchedule {
 
     /// When a message is due even if no record waits.
     pub fn deadline(&self) -> MonotonicNanos {
-        if self.announced || self.sent < TEMPLATES { MonotonicNanos(0) } else { self.due }
+        if self.announced || self.sent < self.templates { MonotonicNanos(0) } else { self.due }
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
     const PERIOD: Duration = Duration::from_secs(60);
 
     fn schedule(messages: u32) -> TemplateSchedule {
-        TemplateSchedule::new(PERIOD, NonZeroU32::new(messages).expect("tests pass more than 0"))
+        TemplateSchedule::new(2, PERIOD, NonZeroU32::new(messages).expect("tests pass more than 0"))
     }
 
     /// One message with room for `room` templates, and for data beside them if `data_fits`.

@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use netflow_common::Address;
 use netflow_user::{
-    message::{Packer, PackerConfig, Protocol},
+    message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
 };
@@ -24,9 +24,12 @@ fn at(nanos: u64) -> Instant {
     Instant { monotonic: MonotonicNanos(nanos), unix_nanos: OFFSET + nanos }
 }
 
-fn config(protocol: Protocol) -> PackerConfig {
+fn packer(protocol: Protocol, config: PackerConfig) -> Packer {
+    Packer::new(config, TemplateSet::new(&TemplateOptions::new(protocol)).unwrap()).unwrap()
+}
+
+fn config() -> PackerConfig {
     PackerConfig {
-        protocol,
         observation_domain_id: 7,
         template_refresh: Duration::from_secs(60),
         template_refresh_messages: NonZeroU32::new(20).unwrap(),
@@ -165,12 +168,14 @@ fn check_session(protocol: Protocol, seed: u64) {
     let least = least_size(protocol);
     let messages = random.below(6) as u32 + 1;
     let mut size = least + random.below(1400) as usize;
-    let mut packer = Packer::new(PackerConfig {
-        template_refresh_messages: NonZeroU32::new(messages).unwrap(),
-        message_size: size,
-        ..config(protocol)
-    })
-    .unwrap();
+    let mut packer = packer(
+        protocol,
+        PackerConfig {
+            template_refresh_messages: NonZeroU32::new(messages).unwrap(),
+            message_size: size,
+            ..config()
+        },
+    );
     let mut collector = Collector::default();
     let mut sequence_number = 0_u32;
     let mut nanos = 4_000_000_000_000;
@@ -270,12 +275,14 @@ fn send(packer: &mut Packer, records: &[FlowRecord], now: Instant) -> (usize, us
 fn templates_too_long_for_one_message_take_several_and_data_still_flow() {
     // UDP-MTU-4, UDP-TMPL-4, V9-TMPL-2: the smallest message, and templates due after each message.
     for protocol in PROTOCOLS {
-        let mut packer = Packer::new(PackerConfig {
-            template_refresh_messages: NonZeroU32::MIN,
-            message_size: least_size(protocol),
-            ..config(protocol)
-        })
-        .unwrap();
+        let mut packer = packer(
+            protocol,
+            PackerConfig {
+                template_refresh_messages: NonZeroU32::MIN,
+                message_size: least_size(protocol),
+                ..config()
+            },
+        );
         let now = at(4_000_000_000_000);
         let record = (0..).map(|seed| Random(seed).record(now)).find(|record| !record.key.is_ipv4()).unwrap();
         let sent: Vec<(usize, usize)> =
@@ -288,7 +295,7 @@ fn templates_too_long_for_one_message_take_several_and_data_still_flow() {
 fn a_session_begins_with_templates_and_data_in_one_message() {
     // V9-TMPL-2, TMPL-ORD-5, UDP-TMPL-3
     for protocol in PROTOCOLS {
-        let mut packer = Packer::new(config(protocol)).unwrap();
+        let mut packer = packer(protocol, config());
         let now = at(4_000_000_000_000);
         let records = [Random(1).record(now)];
         let with_templates: Vec<usize> =
@@ -301,7 +308,7 @@ fn a_session_begins_with_templates_and_data_in_one_message() {
 fn an_idle_session_sends_templates_three_times_in_the_first_period_and_with_the_first_data() {
     // UDP-TMPL-1, UDP-TMPL-5, V9-TMPL-4, V9-TMPL-8
     for protocol in PROTOCOLS {
-        let mut packer = Packer::new(config(protocol)).unwrap();
+        let mut packer = packer(protocol, config());
         let second = |second: u64| at(4_000_000_000_000 + second * 1_000_000_000);
         let mut sent = Vec::new();
         for passed in 0..130 {
@@ -333,7 +340,7 @@ fn messages_hold_as_many_records_as_the_path_mtu_allows() {
     ] {
         let records = vec![of(ipv4); 50];
         let taken = [1472, 1452, 484, 464].map(|message_size| {
-            let mut packer = Packer::new(PackerConfig { message_size, ..config(protocol) }).unwrap();
+            let mut packer = packer(protocol, PackerConfig { message_size, ..config() });
             send(&mut packer, &records, now);
             send(&mut packer, &records, now).1
         });

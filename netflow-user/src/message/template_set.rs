@@ -1,0 +1,318 @@
+//! The templates of one Transport Session, made from what the operator asked for.
+//!
+//! In: protocol, Flow Key, groups. Out: templates, or why there are none. This module refuses to know how
+//! records are written. A template id keeps its layout for ever: collectors cache it.
+
+use std::num::NonZeroU32;
+
+use crate::record::FlowRecord;
+
+use super::{
+    Group, Groups, InformationElement as E, MessageError, NumberSpace, Protocol,
+    data_record::PrefixLengths,
+    field_table::{self, Row},
+    template::{AddressFamily, Field, Template},
+};
+
+/// v9 field types end here (RFC 3954 section 8); further ones mean nothing to its collectors.
+const LAST_V9_FIELD_TYPE: u16 = 127;
+/// Ids of the templates without options: IPv4 and IPv6.
+const DEFAULT_IDS: u16 = 256;
+/// Ids of other combinations, up to 511; those of options templates follow.
+const COMBINATION_IDS: u16 = 264;
+/// Templates that a combination has room for.
+const IDS_PER_COMBINATION: u16 = 4;
+/// How many combinations have ids of their own.
+const COMBINATIONS: u32 = 62;
+
+/// An element of the Flow Key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyElement {
+    /// The element.
+    pub element: E,
+    /// Leading bits of an address that are in the key; `None` is all of them.
+    pub prefix_length: Option<u8>,
+}
+
+impl KeyElement {
+    /// The element as a whole.
+    pub const fn whole(element: E) -> Self {
+        Self { element, prefix_length: None }
+    }
+}
+
+/// The Flow Key of every packet unless the operator says otherwise.
+pub const DEFAULT_KEY: [KeyElement; 12] = [
+    KeyElement::whole(E::SOURCE_IPV4_ADDRESS),
+    KeyElement::whole(E::DESTINATION_IPV4_ADDRESS),
+    KeyElement::whole(E::SOURCE_IPV6_ADDRESS),
+    KeyElement::whole(E::DESTINATION_IPV6_ADDRESS),
+    KeyElement::whole(E::INGRESS_INTERFACE),
+    KeyElement::whole(E::FLOW_DIRECTION),
+    KeyElement::whole(E::SOURCE_TRANSPORT_PORT),
+    KeyElement::whole(E::DESTINATION_TRANSPORT_PORT),
+    KeyElement::whole(E::PROTOCOL_IDENTIFIER),
+    KeyElement::whole(E::IP_CLASS_OF_SERVICE),
+    KeyElement::whole(E::VLAN_ID),
+    KeyElement::whole(E::IP_VERSION),
+];
+
+/// What records are to hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TemplateOptions {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The Flow Key, both address families'.
+    pub key: Vec<KeyElement>,
+    /// Further fields.
+    pub groups: Groups,
+    /// The enterprise number that elements of this exporter's own go by.
+    pub enterprise_number: Option<NonZeroU32>,
+}
+
+impl TemplateOptions {
+    /// The default key and no groups.
+    pub fn new(protocol: Protocol) -> Self {
+        Self { protocol, key: DEFAULT_KEY.to_vec(), groups: Groups::default(), enterprise_number: None }
+    }
+
+    fn in_key(&self, element: E) -> Option<&KeyElement> {
+        self.key.iter().find(|part| part.element == element)
+    }
+
+    fn prefix_length(&self, element: E) -> Option<u8> {
+        self.in_key(element)?.prefix_length
+    }
+
+    fn has(&self, row: &Row) -> bool {
+        let in_key = |element: &E| self.in_key(*element).is_some();
+        let by_key = if row.is_derived { row.key.iter().all(in_key) } else { row.key.iter().any(in_key) };
+        row.is_unconditional()
+            || (by_key && !row.key.is_empty())
+            || row.prefix_of.is_some_and(|address| self.prefix_length(address).is_some())
+            || row.group.is_some_and(|group| self.groups.contains(group))
+    }
+
+    fn field(&self, row: &Row) -> Field {
+        let is_key = !row.is_derived && row.key.iter().any(|&element| self.in_key(element).is_some());
+        let own = self.enterprise_number.map_or(0, NonZeroU32::get);
+        Field::new(row.element, row.length, is_key, own, row.value)
+    }
+
+    /// Whether the protocol can say what the row says.
+    fn check(&self, row: &Row) -> Result<(), MessageError> {
+        let element = row.element.name();
+        let is_own = row.element.space() == NumberSpace::Own;
+        let group = row.group.filter(|&group| self.groups.contains(group)).map_or("", Group::name);
+        if self.protocol == Protocol::NetflowV9 && (is_own || row.element.id() > LAST_V9_FIELD_TYPE) {
+            return Err(MessageError::NotInNetflowV9 { group, element });
+        }
+        if is_own && self.enterprise_number.is_none() {
+            return Err(MessageError::EnterpriseNumber { group, element });
+        }
+        Ok(())
+    }
+
+    /// The fields of one family's records.
+    fn fields(&self, family: AddressFamily) -> Result<Box<[Field]>, MessageError> {
+        let rows = field_table::rows(self.protocol, family).chain(field_table::group_rows(family));
+        let mut fields = Vec::new();
+        for row in rows.filter(|row| self.has(row)) {
+            match self.check(row) {
+                Ok(()) => fields.push(self.field(row)),
+                // What was not asked for by name is left out where it cannot be said: the key has a tunnel id, and v9
+                // has no element for it.
+                Err(_) if !row.group.is_some_and(|group| self.groups.contains(group)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(fields.into())
+    }
+}
+
+/// The templates of a session, in the order of sending.
+#[derive(Clone, Debug)]
+pub struct TemplateSet {
+    protocol: Protocol,
+    templates: Box<[Template]>,
+    prefix_lengths: PrefixLengths,
+}
+
+impl TemplateSet {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// If the protocol has no way to say what was asked for, or our own elements have no enterprise number.
+    pub fn new(options: &TemplateOptions) -> Result<Self, MessageError> {
+        let fields = AddressFamily::ALL.map(|family| options.fields(family));
+        let [ipv4, ipv6] = fields;
+        let fields = [ipv4?, ipv6?];
+        let first_id = if options.key == DEFAULT_KEY && options.groups.is_empty() {
+            DEFAULT_IDS
+        } else {
+            combination_id(&fields)
+        };
+        let templates = fields.into_iter().zip(first_id..).map(|(fields, id)| Template::new(id, fields));
+        let prefix = |element| options.prefix_length(element);
+        Ok(Self {
+            protocol: options.protocol,
+            templates: templates.collect(),
+            prefix_lengths: PrefixLengths {
+                source_ipv4: prefix(E::SOURCE_IPV4_ADDRESS),
+                destination_ipv4: prefix(E::DESTINATION_IPV4_ADDRESS),
+                source_ipv6: prefix(E::SOURCE_IPV6_ADDRESS),
+                destination_ipv6: prefix(E::DESTINATION_IPV6_ADDRESS),
+            },
+        })
+    }
+
+    /// What is spoken.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The templates of Flow Records, in the order of sending.
+    pub fn templates(&self) -> &[Template] {
+        &self.templates
+    }
+
+    /// The fields of the records of one family, in wire order.
+    pub fn fields(&self, family: AddressFamily) -> &[Field] {
+        &self.templates[family as usize].fields
+    }
+
+    /// The place in [`TemplateSet::templates`] of the template that a record goes by.
+    pub(super) fn index_of(&self, record: &FlowRecord) -> usize {
+        AddressFamily::of(record) as usize
+    }
+
+    pub(super) fn prefix_lengths(&self) -> PrefixLengths {
+        self.prefix_lengths
+    }
+}
+
+/// The id of a combination's first template: always the same one, since collectors that saw an earlier run of the
+/// exporter know a template by its id (TPL-RULE-17). Two combinations may share one; they are never in use together,
+/// and templates are sent before data.
+fn combination_id(fields: &[Box<[Field]>]) -> u16 {
+    // FNV-1a over the Field Specifiers.
+    let mut hash: u32 = 0x811c_9dc5;
+    for field in fields.iter().flatten() {
+        let [a, b] = field.id().to_be_bytes();
+        let [c, d] = field.length.to_be_bytes();
+        let [e, f, g, h] = field.enterprise_number.to_be_bytes();
+        for octet in [a, b, c, d, e, f, g, h] {
+            hash = (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193);
+        }
+    }
+    COMBINATION_IDS + IDS_PER_COMBINATION * (hash % COMBINATIONS) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::{super::DataType, *};
+
+    const PROTOCOLS: [Protocol; 2] = [Protocol::Ipfix, Protocol::NetflowV9];
+
+    fn default_set(protocol: Protocol) -> TemplateSet {
+        TemplateSet::new(&TemplateOptions::new(protocol)).unwrap()
+    }
+
+    fn names(set: &TemplateSet, family: AddressFamily) -> Vec<&'static str> {
+        set.fields(family).iter().map(Field::name).collect()
+    }
+
+    #[test]
+    fn records_have_the_lengths_that_collectors_were_tested_with() {
+        let lengths = |protocol| -> Vec<(u16, usize, usize)> {
+            let set = default_set(protocol);
+            let templates = set.templates().iter();
+            templates.map(|t| (t.id, t.data_record_len, t.template_record_len)).collect()
+        };
+        assert_eq!(lengths(Protocol::Ipfix), [(256, 69, 88), (257, 109, 92)]);
+        assert_eq!(lengths(Protocol::NetflowV9), [(256, 59, 84), (257, 98, 88)]);
+    }
+
+    #[test]
+    fn v9_uses_the_field_types_it_shares_with_ipfix() {
+        // V9-TMPL-10, V9-FLD-2, V9-FLD-3
+        for template in default_set(Protocol::NetflowV9).templates() {
+            assert!(template.fields.iter().all(|field| field.id() <= 127 && field.enterprise_number == 0));
+            let is_absolute = |field: &Field| field.element.data_type() == DataType::DateTimeMilliseconds;
+            assert!(!template.fields.iter().any(is_absolute));
+        }
+    }
+
+    #[test]
+    fn counters_are_never_reduced() {
+        // TPL-RULE-1: some collectors read 0 from other sizes.
+        for protocol in PROTOCOLS {
+            for template in default_set(protocol).templates() {
+                let counters = template.fields.iter().filter(|field| matches!(field.id(), 1 | 2));
+                assert_eq!(counters.map(|field| field.length).collect::<Vec<_>>(), [8, 8]);
+            }
+        }
+    }
+
+    #[test]
+    fn elements_that_are_not_in_the_key_are_left_out() {
+        let options = TemplateOptions {
+            key: vec![
+                KeyElement { element: E::SOURCE_IPV4_ADDRESS, prefix_length: Some(24) },
+                KeyElement::whole(E::DESTINATION_TRANSPORT_PORT),
+            ],
+            ..TemplateOptions::new(Protocol::Ipfix)
+        };
+        let set = TemplateSet::new(&options).unwrap();
+        let ipv4 = [
+            "sourceIPv4Address",
+            "ipNextHopIPv4Address",
+            "egressInterface",
+            "packetDeltaCount",
+            "octetDeltaCount",
+            "flowStartMilliseconds",
+            "flowEndMilliseconds",
+            "destinationTransportPort",
+            "tcpControlBits",
+            "ipVersion",
+            "minimumTTL",
+            "maximumTTL",
+            "flowEndReason",
+            "sourceIPv4PrefixLength",
+        ];
+        assert_eq!(names(&set, AddressFamily::Ipv4), ipv4);
+        let keys: Vec<bool> = set.fields(AddressFamily::Ipv4).iter().map(|field| field.is_key).collect();
+        assert_eq!(keys.iter().positions(), [0, 7]);
+        assert!(!names(&set, AddressFamily::Ipv6).contains(&"sourceIPv6Address"));
+    }
+
+    trait Positions {
+        fn positions(self) -> Vec<usize>;
+    }
+
+    impl<'a, I: Iterator<Item = &'a bool>> Positions for I {
+        fn positions(self) -> Vec<usize> {
+            self.enumerate().filter(|(_, set)| **set).map(|(place, _)| place).collect()
+        }
+    }
+
+    #[test]
+    fn each_combination_has_ids_of_its_own_that_never_change() {
+        // TPL-RULE-17
+        let ids = |protocol, groups: &[Group]| -> Vec<u16> {
+            let groups = groups.iter().copied().collect();
+            let options = TemplateOptions { groups, ..TemplateOptions::new(protocol) };
+            let set = TemplateSet::new(&options).unwrap();
+            set.templates().iter().map(|template| template.id).collect()
+        };
+        let size = ids(Protocol::Ipfix, &[Group::Size]);
+        assert_eq!(size, ids(Protocol::Ipfix, &[Group::Size]));
+        for group in [Group::Size, Group::Route] {
+            let ids = ids(Protocol::Ipfix, &[group]);
+            assert!(ids.iter().all(|id| (264..512).contains(id)), "{ids:?}");
+            assert_eq!(ids[1], ids[0] + 1);
+        }
+    }
+}
