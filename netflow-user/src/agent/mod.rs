@@ -38,7 +38,7 @@ use crate::{
     drain::{Drain, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
-    kernel::{Kernel, XdpMode},
+    kernel::{AttachOptions, Kernel, XdpMode},
     ledger::Ledger,
     time::MonotonicNanos,
 };
@@ -83,7 +83,8 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     let events = InterfaceEvents::open(&interfaces)?;
     let mut promiscuous = Vec::new();
     for interface in &interfaces {
-        attach(&mut kernel, interface, config.xdp_mode)?;
+        let how = AttachOptions { mode: config.xdp_mode, ..AttachOptions::default() };
+        attach(&mut kernel, interface, &how)?;
         if config.promiscuous {
             promiscuous.push(Promiscuous::on(interface)?);
         }
@@ -171,14 +172,14 @@ async fn choose(config: &RunConfig) -> Result<Vec<Interface>, InterfaceError> {
     Ok(chosen)
 }
 
-fn attach(kernel: &mut Kernel, interface: &Interface, mode: XdpMode) -> Result<(), AgentError> {
+fn attach(kernel: &mut Kernel, interface: &Interface, how: &AttachOptions) -> Result<(), AgentError> {
     if interface.loopback {
         warn!(
             "{} is the loopback interface: each packet between programs of this host is metered, the flows that are exported over it too",
             interface.name
         );
     }
-    let attachment = kernel.attach(&interface.name, interface.index, mode)?;
+    let attachment = kernel.attach(&interface.name, interface.index, how)?;
     if let Some(native) = &attachment.fallback {
         info!("{native}; taking generic XDP instead");
     }

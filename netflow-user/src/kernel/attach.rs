@@ -34,7 +34,51 @@ impl XdpMode {
     }
 }
 
-/// One attached interface. Closing the link (also by the death of the process) detaches.
+/// Which packets of an interface are metered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Direction {
+    /// Those that it receives.
+    #[default]
+    Ingress,
+    /// Those that it sends.
+    Egress,
+    /// All.
+    Both,
+}
+
+impl Direction {
+    /// The word of `--direction`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// What the packets of an interface begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Link {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// The IP header itself: tun, wireguard, ppp and other tunnels.
+    RawIp,
+}
+
+/// How an interface is to be metered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AttachOptions {
+    /// Which hook takes received packets; sent ones are always TC's.
+    pub mode: XdpMode,
+    /// Which packets.
+    pub direction: Direction,
+    /// What they begin with.
+    pub link: Link,
+}
+
+/// One attached interface. Closing its links (also by the death of the process) detaches.
 #[derive(Debug)]
 pub struct Attachment {
     /// Name of the interface at the time.
@@ -53,9 +97,14 @@ impl Kernel {
     ///
     /// # Errors
     /// One line with cause and remedy; nothing is left attached.
-    pub fn attach(&mut self, interface: &str, index: u32, mode: XdpMode) -> Result<&Attachment, KernelError> {
-        let (link, mode, fallback) = match mode {
-            XdpMode::Native | XdpMode::Generic => (self.link(interface, index, mode)?, mode, None),
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        index: u32,
+        how: &AttachOptions,
+    ) -> Result<&Attachment, KernelError> {
+        let (link, mode, fallback) = match how.mode {
+            mode @ (XdpMode::Native | XdpMode::Generic) => (self.link(interface, index, mode)?, mode, None),
             XdpMode::Auto => match self.link(interface, index, XdpMode::Native) {
                 Ok(link) => (link, XdpMode::Native, None),
                 Err(native) => match self.link(interface, index, XdpMode::Generic) {
@@ -73,6 +122,14 @@ impl Kernel {
             _link: link,
         });
         Ok(self.attachments.last().expect("pushed above"))
+    }
+
+    /// Detaches from one interface; whether it was attached. Programs that still run end before the next
+    /// flip's wait returns. Of an interface that is gone only the memory of it is given back.
+    pub fn detach(&mut self, index: u32) -> bool {
+        let before = self.attachments.len();
+        self.attachments.retain(|attachment| attachment.index != index);
+        self.attachments.len() < before
     }
 
     /// Detaches everywhere. Programs that still run end before the next flip's wait returns.

@@ -24,7 +24,7 @@ use log::Log;
 use netflow_common::{ClockReading, KernelStats, names};
 
 pub use self::{
-    attach::{Attachment, XdpMode},
+    attach::{AttachOptions, Attachment, Direction, Link, XdpMode},
     bpf_call::Batch,
     error::KernelError,
     flow_maps::Width,
