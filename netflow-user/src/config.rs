@@ -266,6 +266,7 @@ impl ExportConfig {
             protocol: message_protocol(protocol),
             key: self.key.clone(),
             groups: self.groups,
+            biflow: false,
             enterprise_number: self.enterprise_number,
         }
     }

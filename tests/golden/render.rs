@@ -86,7 +86,12 @@ impl<'a> Renderer<'a> {
             self.templates.templates().iter().find(|template| u64::from(template.id) == id).unwrap();
         self.number(2, "Field Count");
         for field in &template.fields {
-            self.field(4, &format!("{} {}, {} octets", field.id(), field.name(), field.length));
+            let whose = match field.enterprise_number {
+                0 => String::new(),
+                number => format!(" of enterprise {number}"),
+            };
+            let text = format!("{} {}{whose}, {} octets", field.id(), field.name(), field.length);
+            self.field(field.specifier_len(), &text);
         }
     }
 
@@ -103,6 +108,10 @@ impl<'a> Renderer<'a> {
                 DataType::Ipv6Address => {
                     let address = Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap());
                     self.field(length, &format!("{} {address}", field.name()));
+                }
+                DataType::MacAddress => {
+                    let digits: Vec<String> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+                    self.field(length, &format!("{} {}", field.name(), digits.join(":")));
                 }
                 _ => {
                     self.number(length, field.name());

@@ -28,6 +28,7 @@ pub(super) struct Context {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Value {
     Unsigned(u64),
+    MacAddress([u8; 6]),
     Ipv4Address([u8; 4]),
     Ipv6Address([u8; 16]),
 }
@@ -40,6 +41,7 @@ pub(super) fn encode(template: &Template, record: &FlowRecord, context: &Context
     for field in &template.fields {
         match (field.value)(record, context) {
             Value::Unsigned(value) => octets.put_unsigned(value, field.length),
+            Value::MacAddress(address) => octets.put(&address),
             Value::Ipv4Address(address) => octets.put(&address),
             Value::Ipv6Address(address) => octets.put(&address),
         }
@@ -48,9 +50,11 @@ pub(super) fn encode(template: &Template, record: &FlowRecord, context: &Context
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+/// flowDirection of packets that go out.
+const EGRESS: u8 = 1;
 /// Bits that an element's Range allows: no value outside it is exported (RFC 7012 section 2.1).
-const TCP_CONTROL_BITS: u16 = 0x0fff;
-const VLAN_ID: u16 = 0x0fff;
+pub(super) const TCP_CONTROL_BITS: u16 = 0x0fff;
+pub(super) const VLAN_ID: u16 = 0x0fff;
 const FLOW_LABEL: u32 = 0x000f_ffff;
 
 pub(super) fn source_ipv4_address(record: &FlowRecord, _: &Context) -> Value {
@@ -69,23 +73,25 @@ pub(super) fn destination_ipv6_address(record: &FlowRecord, _: &Context) -> Valu
     Value::Ipv6Address(record.key.destination_address.octets())
 }
 
-/// 0.0.0.0, unknown: there is no forwarding lookup yet.
-pub(super) fn next_hop_ipv4_address(_: &FlowRecord, _: &Context) -> Value {
-    Value::Ipv4Address([0; 4])
+/// 0.0.0.0 where it is unknown, or the destination is on the link.
+pub(super) fn next_hop_ipv4_address(record: &FlowRecord, _: &Context) -> Value {
+    Value::Ipv4Address(record.route.next_hop.ipv4_octets())
 }
 
-/// `::`, unknown: there is no forwarding lookup yet.
-pub(super) fn next_hop_ipv6_address(_: &FlowRecord, _: &Context) -> Value {
-    Value::Ipv6Address([0; 16])
+/// `::` where it is unknown, or the destination is on the link.
+pub(super) fn next_hop_ipv6_address(record: &FlowRecord, _: &Context) -> Value {
+    Value::Ipv6Address(record.route.next_hop.octets())
 }
 
+/// The interface of a packet that came in; that of one that goes out is its egress interface.
 pub(super) fn ingress_interface(record: &FlowRecord, _: &Context) -> Value {
-    Value::Unsigned(record.key.interface.into())
+    Value::Unsigned(if record.key.direction == EGRESS { 0 } else { record.key.interface.into() })
 }
 
-/// 0, unknown: there is no forwarding lookup yet.
-pub(super) fn egress_interface(_: &FlowRecord, _: &Context) -> Value {
-    Value::Unsigned(0)
+/// Where the packet goes out: seen there, or by the routing tables; 0 unknown.
+pub(super) fn egress_interface(record: &FlowRecord, _: &Context) -> Value {
+    let seen = record.key.direction == EGRESS;
+    Value::Unsigned(if seen { record.key.interface } else { record.route.egress_interface }.into())
 }
 
 pub(super) fn packets(record: &FlowRecord, _: &Context) -> Value {
@@ -150,10 +156,6 @@ pub(super) fn protocol(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.protocol.into())
 }
 
-pub(super) fn class_of_service(record: &FlowRecord, _: &Context) -> Value {
-    Value::Unsigned(record.key.class_of_service.into())
-}
-
 pub(super) fn ip_version(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.key.ip_version.into())
 }
@@ -170,20 +172,25 @@ pub(super) fn maximum_ttl(record: &FlowRecord, _: &Context) -> Value {
     Value::Unsigned(record.counters.maximum_ttl.into())
 }
 
-pub(super) fn source_ipv4_prefix_length(_: &FlowRecord, context: &Context) -> Value {
-    Value::Unsigned(context.prefix_lengths.source_ipv4.unwrap_or(0).into())
+/// Of the key, where it has no whole address, else of the route; the same for its fellows.
+pub(super) fn source_ipv4_prefix_length(record: &FlowRecord, context: &Context) -> Value {
+    let routed = record.route.source_prefix_length;
+    Value::Unsigned(context.prefix_lengths.source_ipv4.unwrap_or(routed).into())
 }
 
-pub(super) fn destination_ipv4_prefix_length(_: &FlowRecord, context: &Context) -> Value {
-    Value::Unsigned(context.prefix_lengths.destination_ipv4.unwrap_or(0).into())
+pub(super) fn destination_ipv4_prefix_length(record: &FlowRecord, context: &Context) -> Value {
+    let routed = record.route.destination_prefix_length;
+    Value::Unsigned(context.prefix_lengths.destination_ipv4.unwrap_or(routed).into())
 }
 
-pub(super) fn source_ipv6_prefix_length(_: &FlowRecord, context: &Context) -> Value {
-    Value::Unsigned(context.prefix_lengths.source_ipv6.unwrap_or(0).into())
+pub(super) fn source_ipv6_prefix_length(record: &FlowRecord, context: &Context) -> Value {
+    let routed = record.route.source_prefix_length;
+    Value::Unsigned(context.prefix_lengths.source_ipv6.unwrap_or(routed).into())
 }
 
-pub(super) fn destination_ipv6_prefix_length(_: &FlowRecord, context: &Context) -> Value {
-    Value::Unsigned(context.prefix_lengths.destination_ipv6.unwrap_or(0).into())
+pub(super) fn destination_ipv6_prefix_length(record: &FlowRecord, context: &Context) -> Value {
+    let routed = record.route.destination_prefix_length;
+    Value::Unsigned(context.prefix_lengths.destination_ipv6.unwrap_or(routed).into())
 }
 
 pub(super) fn end_reason(record: &FlowRecord, _: &Context) -> Value {

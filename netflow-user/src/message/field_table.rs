@@ -6,6 +6,7 @@
 use super::{
     Group, InformationElement as E, Protocol,
     data_record::{self as value, ValueOf},
+    group_value,
     template::AddressFamily,
 };
 
@@ -33,13 +34,13 @@ impl Row {
     }
 
     /// Also if this group was asked for.
-    const fn or(self, group: Group) -> Self {
+    pub(super) const fn or(self, group: Group) -> Self {
         Self { group: Some(group), ..self }
     }
 }
 
 /// A field that every record has.
-const fn always(element: E, length: u16, value: ValueOf) -> Row {
+pub(super) const fn always(element: E, length: u16, value: ValueOf) -> Row {
     if let Some(full) = element.data_type().length() {
         let reduced = length < full && length > 0 && element.data_type().is_reducible();
         assert!(
@@ -51,18 +52,13 @@ const fn always(element: E, length: u16, value: ValueOf) -> Row {
 }
 
 /// A field of the Flow Key, the first of these elements; it is there if one of them is in the key.
-const fn key(elements: &'static [E], length: u16, value: ValueOf) -> Row {
+pub(super) const fn key(elements: &'static [E], length: u16, value: ValueOf) -> Row {
     Row { key: elements, ..always(elements[0], length, value) }
 }
 
 /// A field that follows from these elements of the Flow Key together.
 const fn derived(element: E, from: &'static [E], length: u16, value: ValueOf) -> Row {
     Row { key: from, is_derived: true, ..always(element, length, value) }
-}
-
-/// A field that says how many leading bits of an address are in the key.
-const fn prefix(element: E, of: E, value: ValueOf) -> Row {
-    Row { prefix_of: Some(of), group: Some(Group::Route), ..always(element, 1, value) }
 }
 
 /// The rows of every record of a protocol and family.
@@ -76,13 +72,9 @@ pub(super) fn rows(protocol: Protocol, family: AddressFamily) -> impl Iterator<I
     rows.iter()
 }
 
-/// The rows that follow where they were asked for.
-pub(super) fn group_rows(family: AddressFamily) -> impl Iterator<Item = &'static Row> {
-    let rows: &[Row] = match family {
-        AddressFamily::Ipv4 => &PREFIX_LENGTHS_IPV4,
-        AddressFamily::Ipv6 => &PREFIX_LENGTHS_IPV6,
-    };
-    rows.iter()
+/// The rows that biflows have after them (RFC 5103); IPFIX only.
+pub(super) fn biflow_rows() -> impl Iterator<Item = &'static Row> {
+    BIFLOW.iter()
 }
 
 /// What tells the type and code of ICMP.
@@ -105,7 +97,7 @@ static IPFIX_IPV4: [Row; 21] = [
     key(&[E::VLAN_ID], 2, value::vlan_id),
     always(E::TCP_CONTROL_BITS, 2, value::tcp_control_bits),
     key(&[E::PROTOCOL_IDENTIFIER], 1, value::protocol),
-    key(&[E::IP_CLASS_OF_SERVICE], 1, value::class_of_service).or(Group::Tos),
+    key(&[E::IP_CLASS_OF_SERVICE], 1, group_value::class_of_service).or(Group::Tos),
     always(E::IP_VERSION, 1, value::ip_version),
     key(&[E::FLOW_DIRECTION], 1, value::direction),
     always(E::MINIMUM_TTL, 1, value::minimum_ttl),
@@ -131,7 +123,7 @@ static IPFIX_IPV6: [Row; 22] = [
     always(E::FLOW_LABEL_IPV6, 4, value::flow_label),
     always(E::TCP_CONTROL_BITS, 2, value::tcp_control_bits),
     key(&[E::PROTOCOL_IDENTIFIER], 1, value::protocol),
-    key(&[E::IP_CLASS_OF_SERVICE], 1, value::class_of_service).or(Group::Tos),
+    key(&[E::IP_CLASS_OF_SERVICE], 1, group_value::class_of_service).or(Group::Tos),
     always(E::IP_VERSION, 1, value::ip_version),
     key(&[E::FLOW_DIRECTION], 1, value::direction),
     always(E::MINIMUM_TTL, 1, value::minimum_ttl),
@@ -157,7 +149,7 @@ static NETFLOW_V9_IPV4: [Row; 20] = [
     key(&[E::VLAN_ID], 2, value::vlan_id),
     key(&[E::PROTOCOL_IDENTIFIER], 1, value::protocol),
     always(E::TCP_CONTROL_BITS, 1, value::low_tcp_control_bits),
-    key(&[E::IP_CLASS_OF_SERVICE], 1, value::class_of_service).or(Group::Tos),
+    key(&[E::IP_CLASS_OF_SERVICE], 1, group_value::class_of_service).or(Group::Tos),
     always(E::IP_VERSION, 1, value::ip_version),
     key(&[E::FLOW_DIRECTION], 1, value::direction),
     always(E::MINIMUM_TTL, 1, value::minimum_ttl),
@@ -183,27 +175,21 @@ static NETFLOW_V9_IPV6: [Row; 21] = [
     always(E::FLOW_LABEL_IPV6, 3, value::flow_label),
     key(&[E::PROTOCOL_IDENTIFIER], 1, value::protocol),
     always(E::TCP_CONTROL_BITS, 1, value::low_tcp_control_bits),
-    key(&[E::IP_CLASS_OF_SERVICE], 1, value::class_of_service).or(Group::Tos),
+    key(&[E::IP_CLASS_OF_SERVICE], 1, group_value::class_of_service).or(Group::Tos),
     always(E::IP_VERSION, 1, value::ip_version),
     key(&[E::FLOW_DIRECTION], 1, value::direction),
     always(E::MINIMUM_TTL, 1, value::minimum_ttl),
     always(E::MAXIMUM_TTL, 1, value::maximum_ttl),
 ];
 
-static PREFIX_LENGTHS_IPV4: [Row; 2] = [
-    prefix(E::SOURCE_IPV4_PREFIX_LENGTH, E::SOURCE_IPV4_ADDRESS, value::source_ipv4_prefix_length),
-    prefix(
-        E::DESTINATION_IPV4_PREFIX_LENGTH,
-        E::DESTINATION_IPV4_ADDRESS,
-        value::destination_ipv4_prefix_length,
-    ),
-];
-
-static PREFIX_LENGTHS_IPV6: [Row; 2] = [
-    prefix(E::SOURCE_IPV6_PREFIX_LENGTH, E::SOURCE_IPV6_ADDRESS, value::source_ipv6_prefix_length),
-    prefix(
-        E::DESTINATION_IPV6_PREFIX_LENGTH,
-        E::DESTINATION_IPV6_ADDRESS,
-        value::destination_ipv6_prefix_length,
-    ),
+static BIFLOW: [Row; 9] = [
+    always(E::BIFLOW_DIRECTION, 1, group_value::biflow_direction),
+    always(E::REVERSE_PACKET_DELTA_COUNT, 8, group_value::reverse_packets),
+    always(E::REVERSE_OCTET_DELTA_COUNT, 8, group_value::reverse_octets),
+    always(E::REVERSE_FLOW_START_MILLISECONDS, 8, group_value::reverse_start_milliseconds),
+    always(E::REVERSE_FLOW_END_MILLISECONDS, 8, group_value::reverse_end_milliseconds),
+    always(E::REVERSE_TCP_CONTROL_BITS, 2, group_value::reverse_tcp_control_bits),
+    always(E::REVERSE_IP_CLASS_OF_SERVICE, 1, group_value::reverse_class_of_service),
+    always(E::REVERSE_MINIMUM_TTL, 1, group_value::reverse_minimum_ttl),
+    always(E::REVERSE_MAXIMUM_TTL, 1, group_value::reverse_maximum_ttl),
 ];

@@ -14,32 +14,32 @@ pub enum Group {
     Fragments,
     /// Shortest and longest IP packet.
     Size,
-    /// MPLS label stack of the first packet.
-    Mpls,
-    /// Options and extension headers seen.
-    Opts,
-    /// SPI of ESP and AH.
-    Spi,
-    /// IGMP type of the first packet.
-    Igmp,
+    /// TCP: retransmitted and out-of-order packets, round-trip time of the handshake.
+    Tcp,
     /// ipClassOfService of the first packet, also where it is not in the Flow Key, and the OR over the packets.
     Tos,
     /// DSCP of the first packet.
     Dscp,
     /// TTL of the first packet.
     Ttl,
+    /// Options and extension headers seen.
+    Opts,
+    /// Observation Point.
+    Obspoint,
+    /// VRFs.
+    Vrf,
+    /// MPLS label stack of the first packet.
+    Mpls,
+    /// SPI of ESP and AH.
+    Spi,
+    /// IGMP type of the first packet.
+    Igmp,
     /// Tunnel id, where the registry has an element for it.
     Tunnel,
     /// Kind and id of any tunnel.
     Encapsulation,
     /// Prefix lengths of the routes.
     Route,
-    /// VRFs.
-    Vrf,
-    /// TCP: retransmitted and out-of-order packets, round-trip time of the handshake.
-    Tcp,
-    /// Observation Point.
-    Obspoint,
 }
 
 impl Group {
@@ -49,19 +49,19 @@ impl Group {
         Self::Frag,
         Self::Fragments,
         Self::Size,
-        Self::Mpls,
-        Self::Opts,
-        Self::Spi,
-        Self::Igmp,
+        Self::Tcp,
         Self::Tos,
         Self::Dscp,
         Self::Ttl,
+        Self::Opts,
+        Self::Obspoint,
+        Self::Vrf,
+        Self::Mpls,
+        Self::Spi,
+        Self::Igmp,
         Self::Tunnel,
         Self::Encapsulation,
         Self::Route,
-        Self::Vrf,
-        Self::Tcp,
-        Self::Obspoint,
     ];
 
     /// What the operator calls it.
@@ -87,6 +87,11 @@ impl Group {
         }
     }
 
+    /// Whether its values are those of wide entries: the kernel program has to measure them.
+    pub const fn is_measured(self) -> bool {
+        !matches!(self, Self::Obspoint | Self::Vrf | Self::Route)
+    }
+
     /// The group of this name.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.name() == name)
@@ -103,9 +108,9 @@ impl Groups {
         self.0 & 1 << group as u8 != 0
     }
 
-    /// Whether one of these is.
-    pub fn contains_any(self, groups: &[Group]) -> bool {
-        groups.iter().any(|&group| self.contains(group))
+    /// Those of them that are.
+    pub fn iter(self) -> impl Iterator<Item = Group> {
+        Group::ALL.into_iter().filter(move |&group| self.contains(group))
     }
 
     /// Whether there is none.
@@ -131,7 +136,6 @@ mod tests {
             Group::ALL.into_iter().filter(|&g| groups.contains(g)).map(Group::name).collect();
         assert_eq!(named, ["size", "obspoint"]);
         assert!(Groups::default().is_empty() && !groups.is_empty());
-        assert!(groups.contains_any(&[Group::Tcp, Group::Size]) && !groups.contains_any(&[Group::Tcp]));
     }
 
     #[test]

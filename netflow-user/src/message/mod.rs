@@ -8,10 +8,13 @@ mod data_record;
 mod field_table;
 mod fill;
 mod group;
+mod group_table;
+mod group_value;
 mod information_element;
 mod ipfix;
 mod netflow_v9;
 mod octets;
+mod own_element;
 mod packer;
 mod registry;
 mod set;
@@ -67,6 +70,12 @@ pub enum MessageError {
         /// Its element.
         element: &'static str,
     },
+    /// Reverse elements have an enterprise number, which v9 has not.
+    #[error("NetFlow v9 cannot say what biflows have: leave --biflow out, or export IPFIX")]
+    BiflowInNetflowV9,
+    /// Both directions of a flow are told apart by its addresses (RFC 5103 section 4).
+    #[error("biflows need source and destination addresses in the key")]
+    BiflowWithoutEndpoints,
     /// The registry has no element for it (RFC 7011 section 3.2).
     #[error("group {group} has {element}, which is no element of the registry: give --enterprise-number")]
     EnterpriseNumber {

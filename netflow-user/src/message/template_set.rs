@@ -11,12 +11,13 @@ use super::{
     Group, Groups, InformationElement as E, MessageError, NumberSpace, Protocol,
     data_record::PrefixLengths,
     field_table::{self, Row},
+    group_table::group_rows,
     template::{AddressFamily, Field, Template},
 };
 
 /// v9 field types end here (RFC 3954 section 8); further ones mean nothing to its collectors.
 const LAST_V9_FIELD_TYPE: u16 = 127;
-/// Ids of the templates without options: IPv4 and IPv6.
+/// Ids of the templates without groups: IPv4, IPv6, biflows of either.
 const DEFAULT_IDS: u16 = 256;
 /// Ids of other combinations, up to 511; those of options templates follow.
 const COMBINATION_IDS: u16 = 264;
@@ -66,6 +67,8 @@ pub struct TemplateOptions {
     pub key: Vec<KeyElement>,
     /// Further fields.
     pub groups: Groups,
+    /// Both directions of a flow in one record, where both have packets (RFC 5103).
+    pub biflow: bool,
     /// The enterprise number that elements of this exporter's own go by.
     pub enterprise_number: Option<NonZeroU32>,
 }
@@ -73,7 +76,13 @@ pub struct TemplateOptions {
 impl TemplateOptions {
     /// The default key and no groups.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, key: DEFAULT_KEY.to_vec(), groups: Groups::default(), enterprise_number: None }
+        Self {
+            protocol,
+            key: DEFAULT_KEY.to_vec(),
+            groups: Groups::default(),
+            biflow: false,
+            enterprise_number: None,
+        }
     }
 
     fn in_key(&self, element: E) -> Option<&KeyElement> {
@@ -114,8 +123,9 @@ impl TemplateOptions {
     }
 
     /// The fields of one family's records.
-    fn fields(&self, family: AddressFamily) -> Result<Box<[Field]>, MessageError> {
-        let rows = field_table::rows(self.protocol, family).chain(field_table::group_rows(family));
+    fn fields(&self, family: AddressFamily, biflow: bool) -> Result<Box<[Field]>, MessageError> {
+        let biflow = biflow.then(field_table::biflow_rows).into_iter().flatten();
+        let rows = field_table::rows(self.protocol, family).chain(biflow).chain(group_rows(family));
         let mut fields = Vec::new();
         for row in rows.filter(|row| self.has(row)) {
             match self.check(row) {
@@ -127,6 +137,18 @@ impl TemplateOptions {
             }
         }
         Ok(fields.into())
+    }
+
+    fn check_biflow(&self) -> Result<(), MessageError> {
+        let has = |pair: [E; 2]| pair.into_iter().all(|element| self.in_key(element).is_some());
+        let has_endpoints = has([E::SOURCE_IPV4_ADDRESS, E::DESTINATION_IPV4_ADDRESS])
+            && has([E::SOURCE_IPV6_ADDRESS, E::DESTINATION_IPV6_ADDRESS]);
+        match self.protocol {
+            _ if !self.biflow => Ok(()),
+            Protocol::NetflowV9 => Err(MessageError::BiflowInNetflowV9),
+            Protocol::Ipfix if has_endpoints => Ok(()),
+            Protocol::Ipfix => Err(MessageError::BiflowWithoutEndpoints),
+        }
     }
 }
 
@@ -144,9 +166,13 @@ impl TemplateSet {
     /// # Errors
     /// If the protocol has no way to say what was asked for, or our own elements have no enterprise number.
     pub fn new(options: &TemplateOptions) -> Result<Self, MessageError> {
-        let fields = AddressFamily::ALL.map(|family| options.fields(family));
-        let [ipv4, ipv6] = fields;
-        let fields = [ipv4?, ipv6?];
+        options.check_biflow()?;
+        let mut fields = Vec::new();
+        for biflow in [false, true].into_iter().take(1 + usize::from(options.biflow)) {
+            for family in AddressFamily::ALL {
+                fields.push(options.fields(family, biflow)?);
+            }
+        }
         let first_id = if options.key == DEFAULT_KEY && options.groups.is_empty() {
             DEFAULT_IDS
         } else {
@@ -176,14 +202,17 @@ impl TemplateSet {
         &self.templates
     }
 
-    /// The fields of the records of one family, in wire order.
+    /// The fields of the records of one family, in wire order; of those with one direction.
     pub fn fields(&self, family: AddressFamily) -> &[Field] {
         &self.templates[family as usize].fields
     }
 
     /// The place in [`TemplateSet::templates`] of the template that a record goes by.
     pub(super) fn index_of(&self, record: &FlowRecord) -> usize {
-        AddressFamily::of(record) as usize
+        let uniflow = AddressFamily::of(record) as usize;
+        let biflow = uniflow + AddressFamily::ALL.len();
+        // A flow without reverse packets goes by the template without reverse elements (BIFLOW-4).
+        if record.reverse.is_some() && biflow < self.templates.len() { biflow } else { uniflow }
     }
 
     pub(super) fn prefix_lengths(&self) -> PrefixLengths {
@@ -209,110 +238,4 @@ fn combination_id(fields: &[Box<[Field]>]) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::{super::DataType, *};
-
-    const PROTOCOLS: [Protocol; 2] = [Protocol::Ipfix, Protocol::NetflowV9];
-
-    fn default_set(protocol: Protocol) -> TemplateSet {
-        TemplateSet::new(&TemplateOptions::new(protocol)).unwrap()
-    }
-
-    fn names(set: &TemplateSet, family: AddressFamily) -> Vec<&'static str> {
-        set.fields(family).iter().map(Field::name).collect()
-    }
-
-    #[test]
-    fn records_have_the_lengths_that_collectors_were_tested_with() {
-        let lengths = |protocol| -> Vec<(u16, usize, usize)> {
-            let set = default_set(protocol);
-            let templates = set.templates().iter();
-            templates.map(|t| (t.id, t.data_record_len, t.template_record_len)).collect()
-        };
-        assert_eq!(lengths(Protocol::Ipfix), [(256, 69, 88), (257, 109, 92)]);
-        assert_eq!(lengths(Protocol::NetflowV9), [(256, 59, 84), (257, 98, 88)]);
-    }
-
-    #[test]
-    fn v9_uses_the_field_types_it_shares_with_ipfix() {
-        // V9-TMPL-10, V9-FLD-2, V9-FLD-3
-        for template in default_set(Protocol::NetflowV9).templates() {
-            assert!(template.fields.iter().all(|field| field.id() <= 127 && field.enterprise_number == 0));
-            let is_absolute = |field: &Field| field.element.data_type() == DataType::DateTimeMilliseconds;
-            assert!(!template.fields.iter().any(is_absolute));
-        }
-    }
-
-    #[test]
-    fn counters_are_never_reduced() {
-        // TPL-RULE-1: some collectors read 0 from other sizes.
-        for protocol in PROTOCOLS {
-            for template in default_set(protocol).templates() {
-                let counters = template.fields.iter().filter(|field| matches!(field.id(), 1 | 2));
-                assert_eq!(counters.map(|field| field.length).collect::<Vec<_>>(), [8, 8]);
-            }
-        }
-    }
-
-    #[test]
-    fn elements_that_are_not_in_the_key_are_left_out() {
-        let options = TemplateOptions {
-            key: vec![
-                KeyElement { element: E::SOURCE_IPV4_ADDRESS, prefix_length: Some(24) },
-                KeyElement::whole(E::DESTINATION_TRANSPORT_PORT),
-            ],
-            ..TemplateOptions::new(Protocol::Ipfix)
-        };
-        let set = TemplateSet::new(&options).unwrap();
-        let ipv4 = [
-            "sourceIPv4Address",
-            "ipNextHopIPv4Address",
-            "egressInterface",
-            "packetDeltaCount",
-            "octetDeltaCount",
-            "flowStartMilliseconds",
-            "flowEndMilliseconds",
-            "destinationTransportPort",
-            "tcpControlBits",
-            "ipVersion",
-            "minimumTTL",
-            "maximumTTL",
-            "flowEndReason",
-            "sourceIPv4PrefixLength",
-        ];
-        assert_eq!(names(&set, AddressFamily::Ipv4), ipv4);
-        let keys: Vec<bool> = set.fields(AddressFamily::Ipv4).iter().map(|field| field.is_key).collect();
-        assert_eq!(keys.iter().positions(), [0, 7]);
-        assert!(!names(&set, AddressFamily::Ipv6).contains(&"sourceIPv6Address"));
-    }
-
-    trait Positions {
-        fn positions(self) -> Vec<usize>;
-    }
-
-    impl<'a, I: Iterator<Item = &'a bool>> Positions for I {
-        fn positions(self) -> Vec<usize> {
-            self.enumerate().filter(|(_, set)| **set).map(|(place, _)| place).collect()
-        }
-    }
-
-    #[test]
-    fn each_combination_has_ids_of_its_own_that_never_change() {
-        // TPL-RULE-17
-        let ids = |protocol, groups: &[Group]| -> Vec<u16> {
-            let groups = groups.iter().copied().collect();
-            let options = TemplateOptions { groups, ..TemplateOptions::new(protocol) };
-            let set = TemplateSet::new(&options).unwrap();
-            set.templates().iter().map(|template| template.id).collect()
-        };
-        let size = ids(Protocol::Ipfix, &[Group::Size]);
-        assert_eq!(size, ids(Protocol::Ipfix, &[Group::Size]));
-        for group in [Group::Size, Group::Route] {
-            let ids = ids(Protocol::Ipfix, &[group]);
-            assert!(ids.iter().all(|id| (264..512).contains(id)), "{ids:?}");
-            assert_eq!(ids[1], ids[0] + 1);
-        }
-    }
-}
+mod tests;
