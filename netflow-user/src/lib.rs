@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod drain;
 pub mod flow_cache;
 pub mod record;
+pub mod route;
 
 pub mod message;
 pub mod transport;

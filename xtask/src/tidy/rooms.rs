@@ -18,7 +18,7 @@ struct Rule {
 
 const STAGES: [&str; 4] = ["drain", "flow_cache", "message", "transport"];
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         files: &["netflow-common/src/"],
         except: &[],
@@ -68,10 +68,29 @@ const RULES: [Rule; 9] = [
             "netflow_user::kernel",
             "netflow_user::ledger",
             "netflow_user::message",
+            "netflow_user::route",
             "netflow_user::transport",
         ],
         tests_may: false,
         why: "a record depends on the shared words only",
+    },
+    Rule {
+        files: &["netflow-user/src/route/"],
+        except: &[],
+        must_not_use: &[
+            "aya",
+            "tokio",
+            "netflow_user::agent",
+            "netflow_user::config",
+            "netflow_user::drain",
+            "netflow_user::flow_cache",
+            "netflow_user::kernel",
+            "netflow_user::ledger",
+            "netflow_user::message",
+            "netflow_user::transport",
+        ],
+        tests_may: false,
+        why: "routes know the kernel's routing tables, keys and records, and not the line",
     },
     Rule {
         files: &["netflow-user/src/transport/"],
@@ -237,6 +256,17 @@ mod tests {
         assert!(!is_clean("netflow-common/src/flow_key.rs", "use std::fmt;"));
         assert!(is_clean("netflow-common/src/flow_key.rs", "use core::fmt; // std::fmt"));
         assert!(is_clean("netflow-common/src/flow_key.rs", "#[cfg(test)]\nmod tests { use std::fmt; }"));
+    }
+
+    #[test]
+    fn routes_know_records_and_not_the_line() {
+        assert!(is_clean("netflow-user/src/route/follower.rs", "use crate::{clock, record::FlowRecord};"));
+        for text in
+            ["use crate::agent::chain;", "use crate::flow_cache::FlowCache;", "use tokio::sync::watch;"]
+        {
+            assert!(!is_clean("netflow-user/src/route/follower.rs", text), "{text}");
+        }
+        assert!(!is_clean("netflow-user/src/record/mod.rs", "use crate::route::Routes;"));
     }
 
     #[test]
