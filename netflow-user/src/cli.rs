@@ -128,6 +128,9 @@ pub struct Run {
     /// Flow cache.
     #[command(flatten)]
     pub flows: Flows,
+    /// Look up each flow's next hop and egress interface in the kernel's routing tables
+    #[arg(long, value_name = "WHETHER", default_value = "on", help_heading = "Flows")]
+    pub routes: Routes,
     /// Export.
     #[command(flatten)]
     pub export: Export,
@@ -210,9 +213,6 @@ pub struct Export {
     /// ... and after this many messages
     #[arg(long, value_name = "MESSAGES", default_value = "20")]
     pub template_refresh_packets: NonZeroU32,
-    /// Options data (sampling, keys, anonymisation) are sent again after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub options_refresh: Duration,
     /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub message_size: Option<u64>,
@@ -281,6 +281,15 @@ words! {
         /// Always
         On,
         /// Never
+        Off,
+    }
+}
+words! {
+    /// `--routes`.
+    Routes {
+        /// Follow the routing tables by netlink
+        On,
+        /// Next hops and egress interfaces are 0
         Off,
     }
 }

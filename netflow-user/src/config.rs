@@ -8,9 +8,7 @@ use crate::{
     drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
-    message::{
-        DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, TemplateOptions, TemplateSet,
-    },
+    message::{DEFAULT_KEY, Groups, KeyElement, MessageError, Protocol, TemplateOptions, TemplateSet},
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
 
@@ -76,6 +74,8 @@ pub struct RunConfig {
     pub drain_place: Place,
     /// Flow cache.
     pub flows: FlowsConfig,
+    /// Records say where their packets go.
+    pub routes: bool,
     /// Export.
     pub export: ExportConfig,
     /// Where the books are written.
@@ -126,8 +126,6 @@ pub struct ExportConfig {
     pub template_refresh: Duration,
     /// Template refresh by messages.
     pub template_refresh_messages: NonZeroU32,
-    /// Options data refresh.
-    pub options_refresh: Duration,
     /// Largest message; `None` is the transport's default.
     pub message_size: Option<usize>,
     /// The Flow Key, for the templates.
@@ -136,8 +134,6 @@ pub struct ExportConfig {
     pub groups: Groups,
     /// Enterprise number of this exporter's own elements.
     pub enterprise_number: Option<NonZeroU32>,
-    /// Which options data there are.
-    pub options: OptionsKinds,
     /// Records per second and destination.
     pub rate: Option<u64>,
     /// How the built-in collector prints.
@@ -189,6 +185,7 @@ impl RunConfig {
             flip: Flip::default(),
             drain_place: Place::default(),
             flows: FlowsConfig::new(&run.flows)?,
+            routes: run.routes == cli::Routes::On,
             export: ExportConfig::new(run.export, run.export_rate, run.output.format)?,
             ledger_file: run.output.ledger_file,
         })
@@ -251,8 +248,6 @@ impl ExportConfig {
             observation_domain_id: export.observation_domain,
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
-            options_refresh: export.options_refresh,
-            options: OptionsKinds::default(),
             message_size,
             key: DEFAULT_KEY.to_vec(),
             groups: Groups::default(),
@@ -276,7 +271,6 @@ impl ExportConfig {
             groups: self.groups,
             biflow: false,
             enterprise_number: self.enterprise_number,
-            options: self.options.clone(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     kernel::{Flip, Generation, Kernel},
     ledger::{Imbalance, Ledger, Tally},
     record::{FlowEndReason, FlowRecord, IntoRecord},
+    route::Routes,
     time::{Instant, MonotonicNanos},
 };
 
@@ -35,12 +36,19 @@ const BATCH_RECORDS: usize = 1024;
 pub(super) struct Outflow {
     pub(super) ledger: Ledger,
     pub(super) queues: Vec<Arc<Queue>>,
+    /// The kernel's routing tables; captures have none.
+    routes: Option<Routes>,
     records: Vec<FlowRecord>,
 }
 
 impl Outflow {
     pub(super) fn new(ledger: Ledger, queues: Vec<Arc<Queue>>) -> Self {
-        Self { ledger, queues, records: Vec::with_capacity(BATCH_RECORDS) }
+        Self { ledger, queues, routes: None, records: Vec::with_capacity(BATCH_RECORDS) }
+    }
+
+    /// Records say where their packets go, by these tables.
+    pub(super) fn with_routes(self, routes: Option<Routes>) -> Self {
+        Self { routes, ..self }
     }
 
     /// Takes one record.
@@ -57,6 +65,10 @@ impl Outflow {
     pub(super) fn flush(&mut self, at: Option<Instant>) {
         if self.records.is_empty() {
             return;
+        }
+        // A batch at once: the lookups share a lock.
+        if let Some(routes) = &self.routes {
+            routes.fill(&mut self.records);
         }
         let batch = Batch::new(&self.records, at);
         for queue in &self.queues {

@@ -40,6 +40,7 @@ use crate::{
     interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
     kernel::{AttachOptions, Kernel, XdpMode},
     ledger::Ledger,
+    route::{Follower, Routes},
     time::MonotonicNanos,
 };
 
@@ -78,6 +79,8 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     }
     let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
 
+    let (routes, follower) = follow_routes(config.routes).await?.unzip();
+
     // Before anything is attached: from here on a signal ends the agent with its books closed.
     let terminated = terminated()?;
     let events = InterfaceEvents::open(&interfaces)?;
@@ -97,7 +100,8 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         ticks,
         drain: Drain::new(config.drain_place),
         cache: cache(&config.flows)?,
-        outflow: Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect()),
+        outflow: Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
+            .with_routes(routes),
         flip: config.flip,
         ledger_file,
         lost: 0,
@@ -132,7 +136,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         }
     };
     let (outflow, failed) = joined(result)?;
-    drop(promiscuous);
+    drop((promiscuous, follower));
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
 }
@@ -170,6 +174,20 @@ async fn choose(config: &RunConfig) -> Result<Vec<Interface>, InterfaceError> {
         }
     }
     Ok(chosen)
+}
+
+/// The routing tables, where they are asked for and to be had.
+async fn follow_routes(wanted: bool) -> Result<Option<(Routes, Follower)>, AgentError> {
+    if !wanted {
+        return Ok(None);
+    }
+    match joined(tokio::task::spawn_blocking(Follower::start).await)? {
+        Ok(following) => Ok(Some(following)),
+        Err(error) => {
+            warn!("{}: records say nothing about routes", chain(&error));
+            Ok(None)
+        }
+    }
 }
 
 fn attach(kernel: &mut Kernel, interface: &Interface, how: &AttachOptions) -> Result<(), AgentError> {
