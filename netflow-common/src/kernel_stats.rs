@@ -32,7 +32,7 @@ pub struct KernelStats {
     /// Their IP octets.
     pub skipped_octets: [u64; Skip::COUNT],
     /// Zero.
-    pub reserved: [u64; 8],
+    pub reserved: [u64; 3],
 }
 
 impl KernelStats {
@@ -143,5 +143,17 @@ reasons! {
         LaterFragment = "later_fragment",
         /// More IPv6 extension headers than are read (8), or one that is cut short.
         Ipv6HeadersUnread = "ipv6_headers_unread",
+        /// A fragment other than the first that took the ports of its first fragment.
+        FragmentJoined = "fragment_joined",
+        /// A first fragment too short for its transport header, or a fragment that begins inside of one
+        /// (RFC 1858, RFC 3128).
+        TinyFragment = "tiny_fragment",
+        /// A fragment that begins before the end of its first fragment.
+        OverlappingFragment = "overlapping_fragment",
+        /// A tunnel whose inside cannot be read: not IP, cut, or of an unknown version. The outer packet is
+        /// metered.
+        TunnelUnread = "tunnel_unread",
+        /// More tunnels in one another than are read (4): what is inside the last one is not looked at.
+        TunnelTooDeep = "tunnel_too_deep",
     }
 }

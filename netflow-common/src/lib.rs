@@ -20,7 +20,7 @@ pub use flow_counters::FlowCounters;
 pub use flow_key::{FlowKey, IpVersion, Ports};
 pub use kernel_stats::{KernelStats, Loss, Note, Refusal, Skip};
 pub use settings::{ClockReading, Scratch, Settings};
-pub use wide::{FirstPacket, Tunnel, WideCounters, WideKey};
+pub use wide::{FirstPacket, Group, Tunnel, WideCounters, WideKey};
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);

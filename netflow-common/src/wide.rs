@@ -45,7 +45,45 @@ pub enum Tunnel {
     GtpU = 6,
 }
 
+/// Groups of measured values, and the bit of each in [`crate::Settings::groups`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Group {
+    /// MAC addresses, VLAN tags, EtherType, layer-2 octets; also the wide key's MAC addresses and customer VLAN id.
+    Layer2,
+    /// Smallest and largest IP length.
+    Size,
+    /// MPLS label stack; also the wide key's label.
+    Mpls,
+    /// IPv4 and TCP options, IPv6 extension headers.
+    Options,
+    /// SPI of ESP and AH.
+    Spi,
+    /// IGMP type.
+    Igmp,
+    /// Fragment count; identification, offset and flags of the first packet.
+    Fragments,
+    /// Class of service of the first packet, and of all.
+    ClassOfService,
+    /// TTL of the first packet.
+    Ttl,
+    /// TCP segments sent again or out of order, round-trip time of the handshake.
+    Tcp,
+}
+
+impl Group {
+    /// Its bit.
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
 impl Tunnel {
+    /// Its bit in [`crate::Settings::tunnels`].
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::IpInIp, Self::Gre, Self::GreEthernet, Self::Vxlan, Self::Geneve, Self::GtpU];

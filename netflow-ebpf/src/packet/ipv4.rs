@@ -3,7 +3,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Refusal};
 
-use super::{Frame, Packet, transport};
+use super::{Fragment, Frame, Observer, Packet, Payload, transport};
 
 /// The fixed part, 20 octets, fields in wire order.
 #[derive(Clone, Copy, AnyBitPattern)]
@@ -22,7 +22,12 @@ struct Header {
 }
 
 #[inline(always)]
-pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -> Result<Packet, Refusal> {
+pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
+    frame: &F,
+    offset: usize,
+    vlan_id: u16,
+    observer: &mut O,
+) -> Result<(Packet, Payload), Refusal> {
     let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
     if header.version_and_length >> 4 != IpVersion::V4 {
         return Err(Refusal::IpVersion);
@@ -32,20 +37,29 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -
         return Err(Refusal::IpHeaderLength);
     }
     if header_length > size_of::<Header>() {
-        // The options must be there to the last octet, though nobody reads them.
+        // The options must be there to the last octet, whether somebody reads them or not.
         let _last: NetworkU16 = frame.read(offset + header_length - 2).ok_or(Refusal::IpTruncated)?;
     }
+    observer.ip_header();
+    observer.ipv4_fragment_word(header.identification.value(), header.flags_and_offset.value());
+    observer.ipv4_options(frame, offset + size_of::<Header>(), header_length - size_of::<Header>());
     let octets = usize::from(header.total_length.value());
-    let later_fragment = header.flags_and_offset.value() & 0x1fff != 0;
-    let transport = transport::read(
-        frame,
-        offset + header_length,
-        // A total length below the header's own leaves nothing for a transport header.
-        octets.saturating_sub(header_length),
-        header.protocol,
-        later_fragment,
-    );
-    Ok(Packet {
+    // A total length below the header's own leaves nothing for a transport header.
+    let available = octets.saturating_sub(header_length);
+    let mut fragment = Fragment::NONE;
+    let flags_and_offset = header.flags_and_offset.value();
+    if flags_and_offset & 0x3fff != 0 {
+        fragment = Fragment {
+            identification: header.identification.value().into(),
+            offset: flags_and_offset & 0x1fff,
+            more: flags_and_offset & 0x2000 != 0,
+            octets: available as u16,
+        };
+    }
+    let payload = offset + header_length;
+    let transport =
+        transport::read(frame, payload, available, header.protocol, fragment.offset != 0, observer);
+    let packet = Packet {
         key: FlowKey {
             source_address: Address::from_ipv4(header.source.to_ne_bytes()),
             destination_address: Address::from_ipv4(header.destination.to_ne_bytes()),
@@ -65,6 +79,8 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -
         flow_label: 0,
         tcp_control_bits: transport.tcp_control_bits,
         ttl: header.ttl,
+        fragment,
         notes: transport.notes,
-    })
+    };
+    Ok((packet, Payload { offset: payload }))
 }

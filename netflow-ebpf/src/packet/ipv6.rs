@@ -3,7 +3,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Note, Refusal};
 
-use super::{Frame, Notes, Packet, transport};
+use super::{Fragment, Frame, Notes, Observer, Packet, Payload, transport};
 
 /// Extension headers that are read. RFC 8504 section 5.3 lets a host limit them; no packet that a
 /// sender means seriously has more.
@@ -41,7 +41,7 @@ struct Extension {
 /// The fragment header, 8 octets.
 #[derive(Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-struct Fragment {
+struct FragmentHeader {
     next_header: u8,
     reserved: u8,
     offset_and_more: NetworkU16,
@@ -53,27 +53,38 @@ struct Upper {
     protocol: u8,
     /// From the start of the frame.
     offset: usize,
-    later_fragment: bool,
+    fragment: Fragment,
     unread: bool,
 }
 
 #[inline(always)]
-pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -> Result<Packet, Refusal> {
+pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
+    frame: &F,
+    offset: usize,
+    vlan_id: u16,
+    observer: &mut O,
+) -> Result<(Packet, Payload), Refusal> {
     let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
     let word = u32::from_be(header.version_class_label);
     if word >> 28 != u32::from(IpVersion::V6) {
         return Err(Refusal::IpVersion);
     }
     let octets = size_of::<Header>() + usize::from(header.payload_length.value());
-    let upper = walk(frame, offset + size_of::<Header>(), header.next_header);
+    observer.ip_header();
+    let mut upper = walk(frame, offset + size_of::<Header>(), header.next_header, observer);
+    let available = (offset + octets).saturating_sub(upper.offset);
+    if upper.fragment.is_some() {
+        upper.fragment.octets = available as u16;
+    }
     let transport = transport::read(
         frame,
         upper.offset,
-        (offset + octets).saturating_sub(upper.offset),
+        available,
         upper.protocol,
-        upper.later_fragment,
+        upper.fragment.offset != 0,
+        observer,
     );
-    Ok(Packet {
+    let packet = Packet {
         key: FlowKey {
             source_address: Address::from_words(header.source),
             destination_address: Address::from_words(header.destination),
@@ -93,15 +104,18 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, offset: usize, vlan_id: u16) -
         flow_label: word & 0x000f_ffff,
         tcp_control_bits: transport.tcp_control_bits,
         ttl: header.hop_limit,
+        fragment: upper.fragment,
         notes: transport.notes.and(Notes::when(upper.unread, Note::Ipv6HeadersUnread)),
-    })
+    };
+    Ok((packet, Payload { offset: upper.offset }))
 }
 
 /// Follows the chain from `offset` to the upper-layer protocol. Where it cannot be followed, the
 /// protocol is the number of the header that could not be read.
 #[inline(always)]
-fn walk<F: Frame + ?Sized>(frame: &F, offset: usize, first: u8) -> Upper {
-    let mut upper = Upper { protocol: first, offset, later_fragment: false, unread: false };
+fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, observer: &mut O) -> Upper {
+    let mut upper = Upper { protocol: first, offset, fragment: Fragment::NONE, unread: false };
+    observer.ipv6_next_header(first);
     for _ in 0..MAX_EXTENSION_HEADERS {
         let length = match upper.protocol {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => {
@@ -111,22 +125,36 @@ fn walk<F: Frame + ?Sized>(frame: &F, offset: usize, first: u8) -> Upper {
             }
             AUTHENTICATION => {
                 let Some(header) = frame.read::<Extension>(upper.offset) else { break };
+                observer.authentication_header(frame, upper.offset);
                 upper.protocol = header.next_header;
                 (usize::from(header.length) + 2) * 4
             }
             FRAGMENT => {
-                let Some(header) = frame.read::<Fragment>(upper.offset) else { break };
+                let Some(header) = frame.read::<FragmentHeader>(upper.offset) else { break };
+                let (identification, word) =
+                    (u32::from_be(header.identification), header.offset_and_more.value());
+                observer.ipv6_fragment(identification, word);
                 upper.protocol = header.next_header;
-                if header.offset_and_more.value() & 0xfff8 != 0 {
+                // An atomic fragment (RFC 6946) has neither, and is whole. A second fragment header counts, too.
+                if word & 0xfff9 != 0 {
+                    upper.fragment = Fragment {
+                        identification,
+                        offset: word >> 3,
+                        more: word & 1 != 0,
+                        octets: 0,
+                    };
+                }
+                if word & 0xfff8 != 0 {
                     // What follows is the middle of the original packet: no header to read.
-                    upper.later_fragment = true;
+                    upper.offset = frame.forget(upper.offset + size_of::<FragmentHeader>());
                     return upper;
                 }
-                size_of::<Fragment>()
+                size_of::<FragmentHeader>()
             }
             _ => return upper,
         };
         upper.offset = frame.forget(upper.offset + length);
+        observer.ipv6_next_header(upper.protocol);
     }
     upper.unread = matches!(
         upper.protocol,

@@ -4,7 +4,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{NetworkU16, Refusal};
 
-use super::Frame;
+use super::{Frame, Observer};
 
 /// What a frame begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,22 +65,31 @@ struct Snap {
 }
 
 #[inline(always)]
-pub(super) fn network<F: Frame + ?Sized>(frame: &F, link: LinkType) -> Result<Network, Refusal> {
+pub(super) fn network<F: Frame + ?Sized, O: Observer>(
+    frame: &F,
+    link: LinkType,
+    start: usize,
+    observer: &mut O,
+) -> Result<Network, Refusal> {
     match link {
-        LinkType::Ethernet => behind_ethertype(frame, read(frame, 12)?, 14),
-        LinkType::CookedV1 => behind_ethertype(frame, read(frame, 14)?, 16),
+        LinkType::Ethernet => {
+            let ethertype = read(frame, start + 12)?;
+            observer.ethernet(frame);
+            behind_ethertype(frame, ethertype, start + 14, observer)
+        }
+        LinkType::CookedV1 => behind_ethertype(frame, read(frame, start + 14)?, start + 16, observer),
         LinkType::CookedV2 => {
             // The protocol comes first here; the frame must still hold the whole header.
-            let _end = read(frame, 18)?;
-            behind_ethertype(frame, read(frame, 0)?, 20)
+            let _end = read(frame, start + 18)?;
+            behind_ethertype(frame, read(frame, start)?, start + 20, observer)
         }
-        LinkType::RawIp => by_version_octet(frame, 0, 0),
+        LinkType::RawIp => by_version_octet(frame, start, 0),
         LinkType::Loopback => {
-            let family: u32 = frame.read(0).ok_or(Refusal::LinkTruncated)?;
+            let family: u32 = frame.read(start).ok_or(Refusal::LinkTruncated)?;
             // AF_INET is 2 everywhere; AF_INET6 is 10 on Linux, 24, 28 or 30 on the BSDs.
             match u32::from_be(family).min(u32::from_le(family)) {
-                2 => Ok(Network { version: Version::V4, offset: 4, vlan_id: 0 }),
-                10 | 24 | 28 | 30 => Ok(Network { version: Version::V6, offset: 4, vlan_id: 0 }),
+                2 => Ok(Network { version: Version::V4, offset: start + 4, vlan_id: 0 }),
+                10 | 24 | 28 | 30 => Ok(Network { version: Version::V6, offset: start + 4, vlan_id: 0 }),
                 _ => Err(Refusal::NotIp),
             }
         }
@@ -94,15 +103,22 @@ fn read<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<NetworkU16, Refus
 
 /// What follows an EtherType that ends at `offset`.
 #[inline(always)]
-fn behind_ethertype<F: Frame + ?Sized>(
+fn behind_ethertype<F: Frame + ?Sized, O: Observer>(
     frame: &F,
     ethertype: NetworkU16,
     offset: usize,
+    observer: &mut O,
 ) -> Result<Network, Refusal> {
     // Nearly every packet takes this way; the loop of the others must not stand in it.
     match ethertype.value() {
-        IPV4 => return Ok(Network { version: Version::V4, offset, vlan_id: 0 }),
-        IPV6 => return Ok(Network { version: Version::V6, offset, vlan_id: 0 }),
+        IPV4 => {
+            observer.ethernet_type(IPV4);
+            return Ok(Network { version: Version::V4, offset, vlan_id: 0 });
+        }
+        IPV6 => {
+            observer.ethernet_type(IPV6);
+            return Ok(Network { version: Version::V6, offset, vlan_id: 0 });
+        }
         _ => {}
     }
     let (mut ethertype, mut offset) = (ethertype.value(), offset);
@@ -118,6 +134,7 @@ fn behind_ethertype<F: Frame + ?Sized>(
                 if tags == 0 {
                     vlan_id = tag.control.value() & 0x0fff;
                 }
+                observer.vlan_tag(tags, tag.control.value());
                 tags += 1;
                 offset += size_of::<Tag>();
                 ethertype = tag.ethertype.value();
@@ -134,10 +151,11 @@ fn behind_ethertype<F: Frame + ?Sized>(
         }
     }
     offset = frame.forget(offset);
+    observer.ethernet_type(ethertype);
     match ethertype {
         IPV4 => Ok(Network { version: Version::V4, offset, vlan_id }),
         IPV6 => Ok(Network { version: Version::V6, offset, vlan_id }),
-        0x8847 | 0x8848 => behind_labels(frame, offset, vlan_id),
+        0x8847 | 0x8848 => behind_labels(frame, offset, vlan_id, observer),
         0x8864 => behind_pppoe(frame, offset, vlan_id),
         0x8100 | 0x88a8 | 0x9100 => Err(Refusal::LinkTooDeep),
         _ => Err(Refusal::NotIp),
@@ -146,11 +164,18 @@ fn behind_ethertype<F: Frame + ?Sized>(
 
 /// An MPLS label stack (RFC 3032). Nothing says what is under it but its first four bits.
 #[inline(always)]
-fn behind_labels<F: Frame + ?Sized>(frame: &F, mut offset: usize, vlan_id: u16) -> Result<Network, Refusal> {
-    for _ in 0..MAX_LABELS {
+fn behind_labels<F: Frame + ?Sized, O: Observer>(
+    frame: &F,
+    mut offset: usize,
+    vlan_id: u16,
+    observer: &mut O,
+) -> Result<Network, Refusal> {
+    for number in 0..MAX_LABELS {
         let entry: u32 = frame.read(offset).ok_or(Refusal::LinkTruncated)?;
+        let entry = u32::from_be(entry);
+        observer.mpls_label(number, entry);
         offset += size_of::<u32>();
-        if u32::from_be(entry) & 0x100 != 0 {
+        if entry & 0x100 != 0 {
             return by_version_octet(frame, frame.forget(offset), vlan_id);
         }
     }

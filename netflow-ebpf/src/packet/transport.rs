@@ -2,7 +2,7 @@
 
 use netflow_common::{NetworkU16, Note, Ports};
 
-use super::{Frame, Notes};
+use super::{Frame, Notes, Observer};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -39,16 +39,18 @@ impl Transport {
 /// Reads what the key needs of the transport header at `offset`, of which the IP length grants
 /// `available` octets: beyond them there may be Ethernet padding.
 #[inline(always)]
-pub(super) fn read<F: Frame + ?Sized>(
+pub(super) fn read<F: Frame + ?Sized, O: Observer>(
     frame: &F,
     offset: usize,
     available: usize,
     protocol: u8,
     later_fragment: bool,
+    observer: &mut O,
 ) -> Transport {
     if later_fragment {
         return Transport::without_ports(Ports::LATER_FRAGMENT, Notes::when(true, Note::LaterFragment));
     }
+    observer.transport(frame, offset, available, protocol);
     let ports: Option<[NetworkU16; 2]> = match protocol {
         TCP | UDP | SCTP | DCCP | UDP_LITE => granted(frame, offset, available),
         // Type and code, two octets, are type * 256 + code as they stand.

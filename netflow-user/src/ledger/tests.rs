@@ -252,7 +252,12 @@ fn the_books_are_one_json_object_and_one_sentence() {
     "short_frame": 3,
     "transport_cut": 0,
     "later_fragment": 0,
-    "ipv6_headers_unread": 0
+    "ipv6_headers_unread": 0,
+    "fragment_joined": 0,
+    "tiny_fragment": 0,
+    "overlapping_fragment": 0,
+    "tunnel_unread": 0,
+    "tunnel_too_deep": 0
   }
 }"#
     .replace(

@@ -1,0 +1,221 @@
+//! Wide entries: what the parser tells of a packet becomes a [`WideKey`] and [`WideCounters`].
+//!
+//! In: what the parser meets. Out: one packet's key and delta. This module refuses to know maps, and what
+//! came before in the flow. Groups that nobody asked for are zero, and their code is dead to the verifier.
+
+mod options;
+
+use netflow_common::{FirstPacket, Group, Tunnel, WideCounters, WideKey};
+
+use super::{Frame, Observer, Packet};
+
+const ESP: u8 = 50;
+const AUTHENTICATION: u8 = 51;
+const IGMP: u8 = 2;
+const TCP: u8 = 6;
+
+/// What the operator asked for.
+pub trait Wanted {
+    /// Whether values of this group are wanted.
+    fn group(&self, group: Group) -> bool;
+    /// Whether tunnels of this kind are looked into.
+    fn tunnel(&self, tunnel: Tunnel) -> bool;
+}
+
+/// An observer that fills the key and the delta of one packet, wherever they stand.
+pub struct Wide<'a, W> {
+    wanted: W,
+    key: &'a mut WideKey,
+    delta: &'a mut WideCounters,
+}
+
+/// Destination and source address, as they stand.
+type Addresses = [u8; 12];
+
+impl<'a, W: Wanted> Wide<'a, W> {
+    /// Empties both.
+    #[inline(always)]
+    pub fn new(wanted: W, key: &'a mut WideKey, delta: &'a mut WideCounters) -> Self {
+        *key = bytemuck::Zeroable::zeroed();
+        *delta = bytemuck::Zeroable::zeroed();
+        Self { wanted, key, delta }
+    }
+
+    /// Enters what the packet itself says. Times, interface and direction are the caller's, in `packet.key` and
+    /// in the delta; TCP sequence and handshakes too.
+    #[inline(always)]
+    pub fn finish(self, packet: &Packet, frame_octets: usize) {
+        let Self { wanted, key, delta } = self;
+        key.flow = packet.key;
+        delta.flow.packets = 1;
+        delta.flow.octets = packet.octets.into();
+        delta.flow.flow_label = packet.flow_label;
+        delta.flow.tcp_control_bits = packet.tcp_control_bits;
+        delta.flow.minimum_ttl = packet.ttl;
+        delta.flow.maximum_ttl = packet.ttl;
+        if wanted.group(Group::Layer2) {
+            delta.layer2_octets = frame_octets as u64;
+        }
+        if wanted.group(Group::Size) {
+            delta.minimum_ip_length = packet.octets;
+            delta.maximum_ip_length = packet.octets;
+        }
+        if wanted.group(Group::Fragments) {
+            delta.fragments = packet.fragment.is_some().into();
+        }
+        if wanted.group(Group::ClassOfService) {
+            delta.first_packet.class_of_service = packet.key.class_of_service;
+            delta.all_classes_of_service = packet.key.class_of_service;
+        }
+        if wanted.group(Group::Ttl) {
+            delta.first_packet.ttl = packet.ttl;
+        }
+    }
+
+    fn first(&mut self) -> &mut FirstPacket {
+        &mut self.delta.first_packet
+    }
+}
+
+impl<W: Wanted> Observer for Wide<'_, W> {
+    #[inline(always)]
+    fn enters(&self, tunnel: Tunnel) -> bool {
+        self.wanted.tunnel(tunnel)
+    }
+
+    #[inline(always)]
+    fn ethernet<F: Frame + ?Sized>(&mut self, frame: &F) {
+        if self.wanted.group(Group::Layer2)
+            && let Some(addresses) = frame.read::<Addresses>(0)
+        {
+            let [a, b, c, d, e, f, g, h, i, j, k, l] = addresses;
+            self.key.destination_mac = [a, b, c, d, e, f];
+            self.key.source_mac = [g, h, i, j, k, l];
+            self.first().destination_mac = [a, b, c, d, e, f];
+            self.first().source_mac = [g, h, i, j, k, l];
+        }
+    }
+
+    #[inline(always)]
+    fn vlan_tag(&mut self, number: usize, control: u16) {
+        if self.wanted.group(Group::Layer2) {
+            match number {
+                0 => self.first().outer_tag = control,
+                1 => {
+                    self.first().customer_tag = control;
+                    self.key.customer_vlan_id = control & 0x0fff;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn ethernet_type(&mut self, ethertype: u16) {
+        if self.wanted.group(Group::Layer2) {
+            self.first().ethernet_type = ethertype;
+        }
+    }
+
+    #[inline(always)]
+    fn mpls_label(&mut self, number: usize, entry: u32) {
+        if self.wanted.group(Group::Mpls) {
+            if number == 0 {
+                self.key.mpls_label = entry >> 12;
+            }
+            let [a, b, c, _ttl] = entry.to_be_bytes();
+            if let Some(label) = self.first().mpls_labels.get_mut(number) {
+                *label = [a, b, c];
+            }
+            self.first().mpls_depth = number as u8 + 1;
+        }
+    }
+
+    #[inline(always)]
+    fn ip_header(&mut self) {
+        self.delta.tcp_options = 0;
+        self.delta.ipv4_options = 0;
+        self.delta.ipv6_extension_headers = 0;
+        let first = self.first();
+        first.ipsec_spi = 0;
+        first.igmp_type = 0;
+        first.fragment_identification = 0;
+        first.fragment_offset = 0;
+        first.fragment_flags = 0;
+    }
+
+    #[inline(always)]
+    fn ipv4_fragment_word(&mut self, identification: u16, flags_and_offset: u16) {
+        if self.wanted.group(Group::Fragments) {
+            let first = self.first();
+            first.fragment_identification = identification.into();
+            first.fragment_offset = flags_and_offset & 0x1fff;
+            // fragmentFlags has the three bits where the header has them: reserved, DF, MF.
+            first.fragment_flags = (flags_and_offset >> 8) as u8 & 0xe0;
+        }
+    }
+
+    #[inline(always)]
+    fn ipv4_options<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize, length: usize) {
+        if self.wanted.group(Group::Options) && length > 0 {
+            // Options are mapped to bits by their number, the low five bits of the type (RFC 791 section 3.1).
+            self.delta.ipv4_options = options::seen(frame, offset, length, 0x1f) as u32;
+        }
+    }
+
+    #[inline(always)]
+    fn ipv6_next_header(&mut self, protocol: u8) {
+        if self.wanted.group(Group::Options) {
+            self.delta.ipv6_extension_headers |= options::extension_header_bit(protocol);
+        }
+    }
+
+    #[inline(always)]
+    fn ipv6_fragment(&mut self, identification: u32, offset_and_more: u16) {
+        if self.wanted.group(Group::Options) {
+            self.delta.ipv6_extension_headers |= options::fragment_header_bit(offset_and_more & 0xfff8 != 0);
+        }
+        if self.wanted.group(Group::Fragments) {
+            let first = self.first();
+            first.fragment_identification = identification;
+            first.fragment_offset = offset_and_more >> 3;
+            first.fragment_flags = ((offset_and_more & 1) << 5) as u8;
+        }
+    }
+
+    #[inline(always)]
+    fn authentication_header<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize) {
+        if self.wanted.group(Group::Spi)
+            && let Some(spi) = frame.read::<u32>(offset + 4)
+        {
+            self.first().ipsec_spi = u32::from_be(spi);
+        }
+    }
+
+    #[inline(always)]
+    fn transport<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize, available: usize, protocol: u8) {
+        match protocol {
+            ESP if self.wanted.group(Group::Spi) && available >= 4 => {
+                if let Some(spi) = frame.read::<u32>(offset) {
+                    self.first().ipsec_spi = u32::from_be(spi);
+                }
+            }
+            AUTHENTICATION if available >= 8 => self.authentication_header(frame, offset),
+            IGMP if self.wanted.group(Group::Igmp) && available >= 2 => {
+                if let Some([kind, _]) = frame.read::<[u8; 2]>(offset) {
+                    self.first().igmp_type = kind;
+                }
+            }
+            TCP if self.wanted.group(Group::Options) && available >= 20 => {
+                self.delta.tcp_options = options::of_tcp(frame, offset, available);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn tunnel(&mut self, tunnel: Tunnel, id: u32) {
+        self.key.tunnel = tunnel as u8;
+        self.key.tunnel_id = id;
+    }
+}

@@ -1,0 +1,80 @@
+//! Bits for options and extension headers.
+
+use netflow_common::NetworkU16;
+
+use super::Frame;
+
+/// Options that are looked at: as many as fit 40 octets.
+const MAX_OPTIONS: usize = 40;
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const TCP_HEADER: usize = 20;
+
+/// One bit for each kind of option within `length` octets at `offset`: bit n for `kind & mask` = n. Kinds from 64 on
+/// have no bit. The octet before `offset` must be readable: it is there, since options stand behind a header.
+#[inline(always)]
+pub(super) fn seen<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize, mask: u8) -> u64 {
+    let (mut bits, end) = (0, offset + length);
+    let mut at = offset;
+    for _ in 0..MAX_OPTIONS {
+        at = frame.forget(at);
+        if at >= end {
+            break;
+        }
+        // Two octets at least are read at once: the one before is there in any case.
+        let Some([_, kind]) = frame.read::<[u8; 2]>(at - 1) else { break };
+        let number = kind & mask;
+        if number < 64 {
+            bits |= 1 << (number & 63);
+        }
+        match kind {
+            END_OF_OPTIONS => break,
+            NO_OPERATION => at += 1,
+            _ => {
+                let Some([_, octets]) = frame.read::<[u8; 2]>(at) else { break };
+                if octets < 2 {
+                    break;
+                }
+                at += usize::from(octets);
+            }
+        }
+    }
+    bits
+}
+
+/// Those of a TCP header at `offset`.
+#[inline(always)]
+pub(super) fn of_tcp<F: Frame + ?Sized>(frame: &F, offset: usize, available: usize) -> u64 {
+    let Some(bits) = frame.read::<NetworkU16>(offset + 12) else { return 0 };
+    let header = usize::from(bits.value() >> 12) * 4;
+    if header <= TCP_HEADER || header > available {
+        return 0;
+    }
+    seen(frame, offset + TCP_HEADER, header - TCP_HEADER, 0xff)
+}
+
+/// The bit of a header in ipv6ExtensionHeadersFull (registry "IPFIX ipv6ExtensionHeaders Bits"); the upper layer's
+/// protocols have none.
+#[inline(always)]
+pub(super) const fn extension_header_bit(protocol: u8) -> u32 {
+    match protocol {
+        60 => 1 << 0,
+        0 => 1 << 1,
+        59 => 1 << 2,
+        43 => 1 << 5,
+        135 => 1 << 7,
+        50 => 1 << 8,
+        51 => 1 << 9,
+        139 => 1 << 10,
+        140 => 1 << 11,
+        253 => 1 << 12,
+        254 => 1 << 13,
+        _ => 0,
+    }
+}
+
+/// The bit of a fragment header: FRA1 of a later fragment, FRA0 else.
+#[inline(always)]
+pub(super) const fn fragment_header_bit(later: bool) -> u32 {
+    if later { 1 << 6 } else { 1 << 4 }
+}
