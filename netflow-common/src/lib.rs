@@ -19,7 +19,7 @@ pub use address::{Address, NetworkU16};
 pub use flow_counters::FlowCounters;
 pub use flow_key::{FlowKey, IpVersion, Ports};
 pub use kernel_stats::{KernelStats, Loss, Note, Refusal, Skip};
-pub use settings::{ClockReading, Scratch, Settings};
+pub use settings::{ClockReading, Sampling, SamplingMode, Scratch, Settings, WideScratch};
 pub use wide::{FirstPacket, Group, Tunnel, WideCounters, WideKey};
 
 const _: () = {
@@ -30,5 +30,6 @@ const _: () = {
     assert!(size_of::<FirstPacket>() == 64 && align_of::<FirstPacket>() == 4);
     assert!(size_of::<WideCounters>() == 160 && align_of::<WideCounters>() == 8);
     assert!(size_of::<ClockReading>() == 16);
-    assert!(size_of::<Settings>() == 16);
+    assert!(size_of::<Settings>() == 176);
+    assert!(size_of::<Sampling>() == 8);
 };

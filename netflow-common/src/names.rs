@@ -4,6 +4,10 @@
 pub const PROGRAM_XDP_FRAGS: &str = "netflow_xdp_frags";
 /// XDP entry point for older kernels, and for drivers that refuse `frags`.
 pub const PROGRAM_XDP: &str = "netflow_xdp";
+/// [`PROGRAM_XDP_FRAGS`] with wide entries.
+pub const PROGRAM_XDP_FRAGS_WIDE: &str = "netflow_xdp_frags_wide";
+/// [`PROGRAM_XDP`] with wide entries.
+pub const PROGRAM_XDP_WIDE: &str = "netflow_xdp_wide";
 /// Reads both clocks into [`MAP_CLOCK`] when test-run.
 pub const PROGRAM_CLOCK: &str = "netflow_clock";
 
@@ -13,6 +17,14 @@ pub const MAP_FLOWS: &str = "FLOWS";
 pub const MAP_WIDE_FLOWS: &str = "WIDE_FLOWS";
 /// `PERCPU_ARRAY` of [`crate::KernelStats`], one entry per generation.
 pub const MAP_STATS: &str = "STATS";
+/// `ARRAY` of one [`crate::Sampling`].
+pub const MAP_SAMPLING: &str = "SAMPLING";
+/// `LRU_HASH`: first fragments.
+pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
+/// `LRU_HASH`: what is expected of TCP connections.
+pub const MAP_TCP: &str = "TCP";
+/// `LRU_HASH`: times of SYNs.
+pub const MAP_HANDSHAKES: &str = "HANDSHAKES";
 /// `ARRAY` of one `u32`: the generation that packets go to, 0 or 1.
 pub const MAP_GENERATION: &str = "GENERATION";
 /// `ARRAY` of one [`crate::ClockReading`].

@@ -137,16 +137,17 @@ pub struct FirstPacket {
 pub struct WideCounters {
     /// The default values.
     pub flow: FlowCounters,
-    /// layer2OctetDeltaCount: frame octets from the Ethernet header on, without the frame check sequence.
-    pub layer2_octets: u64,
     /// tcpOptions: the OR over the packets, bit n is option kind n.
     pub tcp_options: u64,
+    /// layer2OctetDeltaCount: frame octets from the Ethernet header on, without the frame check sequence.
+    pub layer2_octets: u64,
     /// ipv4Options: the OR over the packets, bits as the element numbers them.
     pub ipv4_options: u32,
-    /// ipv6ExtensionHeadersFull, its lowest 32 bits: the OR over the packets.
-    pub ipv6_extension_headers: u32,
     /// minimumIpTotalLength, octets.
     pub minimum_ip_length: u32,
+    /// ipv6ExtensionHeadersFull, its lowest 32 bits: the OR over the packets. (What the parser empties at an
+    /// inner header stands apart: side by side, the compiler makes a loop over octets of it.)
+    pub ipv6_extension_headers: u32,
     /// maximumIpTotalLength, octets.
     pub maximum_ip_length: u32,
     /// Packets that were fragments.

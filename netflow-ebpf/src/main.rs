@@ -6,6 +6,10 @@
 mod map;
 #[cfg(target_arch = "bpf")]
 mod reader;
+#[cfg(target_arch = "bpf")]
+mod state;
+#[cfg(target_arch = "bpf")]
+mod wide;
 
 #[cfg(target_arch = "bpf")]
 mod entry {
@@ -13,24 +17,38 @@ mod entry {
 
     use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
     use aya_log_ebpf::debug;
-    use netflow_common::Refusal;
-    use netflow_ebpf::packet::{self, HEADER_LIMIT, LinkType, Packet};
+    use netflow_common::{Refusal, Skip};
+    use netflow_ebpf::packet::{self, Fragment, FragmentObserver, Frame, HEADER_LIMIT, LinkType, Packet};
 
     use crate::{
         map::{self, Books, setting},
         reader::{CopiedFrame, LinearFrame, linear_length, whole_length},
+        state::{self, Fragments},
+        wide,
     };
 
     /// Kernel 5.18 and newer: frames of several buffers (jumbo, GRO in hardware).
     #[xdp(frags)]
     pub fn netflow_xdp_frags(context: XdpContext) -> u32 {
-        meter::<true>(&context)
+        meter::<true, false>(&context)
+    }
+
+    /// The same with wide entries.
+    #[xdp(frags)]
+    pub fn netflow_xdp_frags_wide(context: XdpContext) -> u32 {
+        meter::<true, true>(&context)
+    }
+
+    /// The same with wide entries.
+    #[xdp]
+    pub fn netflow_xdp_wide(context: XdpContext) -> u32 {
+        meter::<false, true>(&context)
     }
 
     /// Older kernels, and drivers that refuse `frags`.
     #[xdp]
     pub fn netflow_xdp(context: XdpContext) -> u32 {
-        meter::<false>(&context)
+        meter::<false, false>(&context)
     }
 
     /// Test-run by the agent: the kernel's clocks, read at one instant.
@@ -43,15 +61,16 @@ mod entry {
     /// Every way through it ends in exactly one flow entry or one slot of the totals. `None` is for
     /// the verifier only: no map lookup here can fail.
     #[inline(always)]
-    fn meter<const FRAGMENTS: bool>(context: &XdpContext) -> u32 {
-        let _ = count::<FRAGMENTS>(context);
+    fn meter<const FRAGMENTS: bool, const WIDE: bool>(context: &XdpContext) -> u32 {
+        let _ = count::<FRAGMENTS, WIDE>(context);
         if setting!(tap) != 0 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
     }
 
     #[inline(always)]
-    fn count<const FRAGMENTS: bool>(context: &XdpContext) -> Option<()> {
+    fn count<const FRAGMENTS: bool, const WIDE: bool>(context: &XdpContext) -> Option<()> {
         let books = Books::open()?;
-        let mut parsed = packet::parse(&LinearFrame(context), LinkType::Ethernet);
+        let mut fragment = Fragment::NONE;
+        let mut parsed = parse::<WIDE, _>(&LinearFrame(context), LinkType::Ethernet, &mut fragment)?;
         let mut length = linear_length(context);
         if doubtful(&parsed, length) && FRAGMENTS {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
@@ -60,7 +79,11 @@ mod entry {
                 // A linear part of HEADER_LIMIT octets has shown all that is ever read. A shorter one may end
                 // within a header, and not each such end shows in the result: TCP control bits are just missing.
                 if length < HEADER_LIMIT {
-                    parsed = packet::parse(&CopiedFrame::copy(context, whole)?, LinkType::Ethernet);
+                    parsed = parse::<WIDE, _>(
+                        &CopiedFrame::copy(context, whole)?,
+                        LinkType::Ethernet,
+                        &mut fragment,
+                    )?;
                 }
                 length = whole;
             }
@@ -68,7 +91,19 @@ mod entry {
         match parsed {
             Ok(mut packet) => {
                 packet.key.interface = context.ingress_ifindex() as u32;
-                books.account(&packet, length);
+                if setting!(join_fragments) != 0 {
+                    packet::join(&mut packet, fragment, &mut Fragments);
+                }
+                if setting!(masked) != 0 && !WIDE {
+                    map::mask(&mut packet.key);
+                }
+                if setting!(sampling) != 0 && !state::selected(&packet.key) {
+                    books.skip(Skip::SampledOut, &packet);
+                } else if WIDE {
+                    books.account_wide(&packet, fragment, length)?;
+                } else {
+                    books.account(&packet, length);
+                }
             }
             Err(refusal) => {
                 books.refuse(refusal, length);
@@ -77,6 +112,22 @@ mod entry {
             }
         }
         Some(())
+    }
+
+    /// Reads a frame; in wide mode also into the scratch entry.
+    #[inline(always)]
+    fn parse<const WIDE: bool, F: Frame>(
+        frame: &F,
+        link: LinkType,
+        fragment: &mut Fragment,
+    ) -> Option<Result<Packet, Refusal>> {
+        if WIDE {
+            return wide::parse(frame, link, fragment);
+        }
+        let mut observer = FragmentObserver::default();
+        let parsed = packet::parse_outer(frame, link, &mut observer);
+        *fragment = observer.fragment;
+        Some(parsed)
     }
 
     /// Whether a result could be another one if the frame went on.

@@ -16,10 +16,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netflow_common::{
-    ClockReading, FlowCounters, FlowKey, KernelStats, Loss, Note, Refusal, Scratch, Settings, Skip,
-    names::GENERATIONS,
+    ClockReading, FlowCounters, FlowKey, IpVersion, KernelStats, Loss, Note, Refusal, Scratch, Settings,
+    Skip, names::GENERATIONS,
 };
-use netflow_ebpf::packet::{Notes, Packet};
+use netflow_ebpf::packet::{self, Notes, Packet};
 
 /// Sizes below marked 1 are set by the agent at load.
 const SET_AT_LOAD: usize = 1;
@@ -53,8 +53,20 @@ static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 /// Read-only, overridden by the agent before the load.
 #[unsafe(no_mangle)]
-pub(crate) static SETTINGS: Settings =
-    Settings { cpus: 1, watermark: u32::MAX, precise_clock: 0, tap: 0, reserved: [0; 6] };
+pub(crate) static SETTINGS: Settings = Settings {
+    cpus: 1,
+    watermark: u32::MAX,
+    precise_clock: 0,
+    tap: 0,
+    join_fragments: 0,
+    sampling: 0,
+    masked: 0,
+    reserved: [0; 3],
+    groups: 0,
+    tunnels: 0,
+    seed: 0,
+    key_masks: [[u64::MAX; 9]; 2],
+};
 
 macro_rules! setting {
     ($field:ident) => {
@@ -64,6 +76,18 @@ macro_rules! setting {
     };
 }
 pub(crate) use setting;
+
+macro_rules! setting_word {
+    ($version:expr, $place:expr) => {
+        // SAFETY: as for `setting`; the place is below nine, where the loop over the key's words ends.
+        unsafe {
+            core::ptr::read_volatile(
+                (&raw const crate::map::SETTINGS.key_masks[$version]).cast::<u64>().add($place),
+            )
+        }
+    };
+}
+pub(crate) use setting_word;
 
 /// The books of one CPU in the generation that this packet belongs to.
 pub(crate) struct Books {
@@ -105,7 +129,6 @@ impl Books {
 
     /// Counts a flow packet that is not to be metered, as the operator asked for it.
     #[inline(always)]
-    #[expect(dead_code, reason = "sampling, the filter and own export are to call it")]
     pub(crate) fn skip(&self, skip: Skip, packet: &Packet) {
         let stats = self.stats();
         stats.seen_octets += u64::from(packet.octets);
@@ -120,38 +143,14 @@ impl Books {
     /// Enters a flow packet into its flow, or counts it as lost.
     #[inline(always)]
     pub(crate) fn account(&self, packet: &Packet, frame_octets: usize) {
-        let stats = self.stats();
-        stats.seen_octets += u64::from(packet.octets);
-        let notes = packet.notes.and(Notes::when(packet.end() > frame_octets, Note::ShortFrame));
-        if !notes.is_empty() {
-            // By iterator: an index would leave a bounds check, and with it a call to the panic handler.
-            for (slot, note) in stats.noted.iter_mut().zip(Note::ALL) {
-                *slot += u64::from(notes.has(note));
-            }
-        }
-        let precise = setting!(precise_clock) != 0;
-        // SAFETY: helpers without arguments.
-        let now = unsafe { if precise { bpf_ktime_get_ns() } else { bpf_jiffies64() } };
-        // SAFETY: as above.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        let cpus = setting!(cpus);
-        // A CPU beyond the maps must not reach into the other generation.
-        let flows = if (cpu as u32) < cpus { FLOWS.get(self.generation * cpus + cpu as u32) } else { None };
-        let Some(flows) = flows else { return self.lose(Loss::CpuWithoutMap, packet) };
+        self.enter_seen(packet, frame_octets);
+        let now = now();
+        let Some((index, cpu)) = flow_map(self) else { return self.lose(Loss::CpuWithoutMap, packet) };
+        let Some(flows) = FLOWS.get(index) else { return self.lose(Loss::CpuWithoutMap, packet) };
         if let Some(counters) = flows.get_ptr_mut(&packet.key) {
             // SAFETY: an entry of this CPU's own map: no other writer, and nobody deletes from the
             // generation that packets go to.
-            let counters = unsafe { &mut *counters };
-            counters.packets += 1;
-            counters.octets += u64::from(packet.octets);
-            counters.last = now;
-            counters.tcp_control_bits |= packet.tcp_control_bits;
-            if packet.ttl < counters.minimum_ttl {
-                counters.minimum_ttl = packet.ttl;
-            }
-            if packet.ttl > counters.maximum_ttl {
-                counters.maximum_ttl = packet.ttl;
-            }
+            add(unsafe { &mut *counters }, packet, now);
             return;
         }
         let counters = FlowCounters {
@@ -167,15 +166,37 @@ impl Books {
         if flows.insert(&packet.key, &counters, u64::from(BPF_NOEXIST)).is_err() {
             return self.lose(Loss::MapFull, packet);
         }
-        stats.inserted += 1;
-        if stats.inserted == u64::from(setting!(watermark)) {
-            // Full or not, one event is enough to wake the agent.
-            let _ = WATERMARK.output(&(cpu as u32), 0);
+        self.inserted(cpu);
+    }
+
+    /// What is counted of every packet that is to be metered.
+    #[inline(always)]
+    pub(crate) fn enter_seen(&self, packet: &Packet, frame_octets: usize) {
+        let stats = self.stats();
+        stats.seen_octets += u64::from(packet.octets);
+        let notes = packet.notes.and(Notes::when(packet.end() > frame_octets, Note::ShortFrame));
+        if !notes.is_empty() {
+            // By iterator: an index would leave a bounds check, and with it a call to the panic handler.
+            for (slot, note) in stats.noted.iter_mut().zip(Note::ALL) {
+                *slot += u64::from(notes.has(note));
+            }
         }
     }
 
+    /// Counts a new entry of this CPU; wakes the agent at the watermark.
     #[inline(always)]
-    fn lose(&self, loss: Loss, packet: &Packet) {
+    pub(crate) fn inserted(&self, cpu: u32) {
+        let stats = self.stats();
+        stats.inserted += 1;
+        if stats.inserted == u64::from(setting!(watermark)) {
+            // Full or not, one event is enough to wake the agent.
+            let _ = WATERMARK.output(&cpu, 0);
+        }
+    }
+
+    /// Counts a flow packet that found no place.
+    #[inline(always)]
+    pub(crate) fn lose(&self, loss: Loss, packet: &Packet) {
         let stats = self.stats();
         let (packets, octets) =
             (stats.lost_packets.get_mut(loss as usize), stats.lost_octets.get_mut(loss as usize));
@@ -183,6 +204,51 @@ impl Books {
             *packets += 1;
             *octets += u64::from(packet.octets);
         }
+    }
+}
+
+/// The time of a packet, in ticks of the clock that was chosen.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    let precise = setting!(precise_clock) != 0;
+    // SAFETY: helpers without arguments.
+    unsafe { if precise { bpf_ktime_get_ns() } else { bpf_jiffies64() } }
+}
+
+/// The place of this CPU's flow map in the packet's generation, and the CPU; `None` where it has none.
+#[inline(always)]
+pub(crate) fn flow_map(books: &Books) -> Option<(u32, u32)> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let cpus = setting!(cpus);
+    // A CPU beyond the maps must not reach into the other generation.
+    (cpu < cpus).then(|| (books.generation * cpus + cpu, cpu))
+}
+
+/// Adds a packet to its flow's entry.
+#[inline(always)]
+pub(crate) fn add(counters: &mut FlowCounters, packet: &Packet, now: u64) {
+    counters.packets += 1;
+    counters.octets += u64::from(packet.octets);
+    counters.last = now;
+    counters.tcp_control_bits |= packet.tcp_control_bits;
+    if packet.ttl < counters.minimum_ttl {
+        counters.minimum_ttl = packet.ttl;
+    }
+    if packet.ttl > counters.maximum_ttl {
+        counters.maximum_ttl = packet.ttl;
+    }
+}
+
+/// Leaves of the default key what tells flows apart.
+#[inline(always)]
+pub(crate) fn mask(key: &mut FlowKey) {
+    let is_v4 = key.ip_version == IpVersion::V4;
+    let words: &mut [u64; 6] = bytemuck::cast_mut(key);
+    if is_v4 {
+        packet::mask(words, |place| setting_word!(Settings::IPV4, place));
+    } else {
+        packet::mask(words, |place| setting_word!(Settings::IPV6, place));
     }
 }
 

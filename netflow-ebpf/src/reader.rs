@@ -41,7 +41,7 @@ pub(crate) fn whole_length(context: &XdpContext) -> usize {
 #[inline(always)]
 fn forget(offset: usize) -> usize {
     let offset = if offset > HEADER_LIMIT { HEADER_LIMIT } else { offset };
-    let Some(scratch) = map::scratch() else { return offset };
+    let Some(scratch) = map::scratch() else { return HEADER_LIMIT };
     // SAFETY: this CPU's scratch value, which nobody else uses while this program runs.
     unsafe {
         ptr::write_volatile(&raw mut (*scratch).offset, offset as u64);

@@ -7,7 +7,7 @@ use crate::{
     collect::{CollectError, Format, Listener},
     drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
-    kernel::{Flip, LoadOptions, XdpMode, default_kernel_memory},
+    kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     message::{DEFAULT_KEY, Groups, KeyElement, MessageError, Protocol, TemplateOptions, TemplateSet},
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
@@ -180,6 +180,7 @@ impl RunConfig {
                 precise_clock: run.clock == cli::Clock::Precise,
                 tap,
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
+                measure: Measure::DEFAULT,
             },
             drain_interval,
             flip: Flip::default(),

@@ -7,7 +7,8 @@ use netflow_common::{Address, FlowKey, Ports};
 use netflow_ebpf::packet::{LinkType, Packet, parse};
 use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Flip;
-use tests::captures::{Capture, ReferenceFlow, ReferenceKey, find};
+pub(crate) use tests::captures::find;
+use tests::captures::{Capture, ReferenceFlow, ReferenceKey};
 use tests::meter::{HostMeter, KernelMeter, LOAD_OPTIONS, XDP_PASS};
 
 /// A packet that this project reads otherwise than the reference, on purpose.
@@ -113,7 +114,7 @@ fn reference_key(key: &FlowKey) -> ReferenceKey {
 }
 
 /// The octets that were captured: what a replay would send.
-fn frames(capture: &Capture) -> Vec<Vec<u8>> {
+pub(crate) fn captured_frames(capture: &Capture) -> Vec<Vec<u8>> {
     let mut file = CaptureFile::open(&capture.path).unwrap();
     let mut frames = Vec::new();
     while let Some(packet) = file.next_packet().unwrap() {
@@ -130,7 +131,7 @@ fn the_host_counts_every_capture_as_the_reference_does() {
     for capture in &captures {
         let name = capture.name.as_str();
         let (mut found, mut not_ip, mut bad_ip) = (Sums::new(), 0, 0);
-        for (number, frame) in (1..).zip(frames(capture)) {
+        for (number, frame) in (1..).zip(captured_frames(capture)) {
             match parse(frame.as_slice(), LinkType::Ethernet) {
                 Ok(mut packet) => {
                     let exceptions = EXCEPTIONS.iter();
@@ -172,7 +173,7 @@ fn kernel_and_host_agree_on_every_packet_of_every_capture() {
     let mut host = HostMeter::default();
     let mut packets = 0;
     for capture in find().unwrap().unwrap_or_default() {
-        for (number, frame) in (1..).zip(frames(&capture)) {
+        for (number, frame) in (1..).zip(captured_frames(&capture)) {
             assert_eq!(kernel.enter(&frame).unwrap(), XDP_PASS, "{} packet {number}", capture.name);
             host.enter(&frame);
             let difference = kernel.take().unwrap().difference(&host.take());
@@ -191,7 +192,7 @@ fn kernel_and_host_agree_on_the_flows_and_totals_of_every_capture() {
         let mut host = HostMeter::default();
         for capture in find().unwrap().unwrap_or_default() {
             // No driver gives a frame of several buffers to the program that knows none.
-            for frame in frames(&capture).iter().filter(|frame| fragments || frame.len() < 3000) {
+            for frame in captured_frames(&capture).iter().filter(|frame| fragments || frame.len() < 3000) {
                 assert_eq!(kernel.enter(frame).unwrap(), XDP_PASS, "{}", capture.name);
                 host.enter(frame);
             }

@@ -7,3 +7,4 @@ mod limits;
 mod program;
 mod split;
 mod table;
+mod wide;

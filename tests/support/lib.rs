@@ -13,3 +13,4 @@ pub mod ledger;
 pub mod meter;
 pub mod process;
 pub mod raw;
+pub mod wide;

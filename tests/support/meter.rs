@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use netflow_common::{FlowCounters, FlowKey, KernelStats, Note};
 use netflow_ebpf::packet::{self, LinkType};
 use netflow_user::drain::{Drain, Place, TickClock};
-use netflow_user::kernel::{Flip, Kernel, LoadOptions};
+use netflow_user::kernel::{Flip, Kernel, LoadOptions, Measure};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 /// A test run's packets come from the loopback interface, whose index is 1 in every network namespace.
@@ -25,6 +25,7 @@ pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     precise_clock: false,
     tap: false,
     explain: false,
+    measure: Measure::DEFAULT,
 };
 
 /// What a meter counted.

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 use netflow_common::{Address, IpVersion, NetworkU16, Note, Ports};
 
-use super::{Notes, Packet};
+use super::{Notes, Observer, Packet};
 
 const TCP: u8 = 6;
 /// A first fragment with less of TCP hides control bits from filters (RFC 1858 section 3).
@@ -28,6 +28,26 @@ pub struct Fragment {
 impl Fragment {
     /// A whole packet.
     pub const NONE: Self = Self { identification: 0, offset: 0, more: false, octets: 0 };
+
+    /// All of it in a word.
+    #[inline(always)]
+    pub const fn word(&self) -> u64 {
+        (self.identification as u64) << 32
+            | (self.octets as u64) << 16
+            | (self.offset as u64) << 1
+            | self.more as u64
+    }
+
+    /// Back from a word.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            identification: (word >> 32) as u32,
+            offset: (word as u16) >> 1,
+            more: word & 1 != 0,
+            octets: (word >> 16) as u16,
+        }
+    }
 
     /// Whether it is one.
     #[inline(always)]
@@ -69,13 +89,27 @@ pub trait FragmentState {
     fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment>;
 }
 
+/// Keeps what the parser says of fragmentation. (It stands here and not in [`Packet`]: of what a refusal leaves
+/// undefined there the verifier will have none.)
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FragmentObserver {
+    /// [`Fragment::NONE`] for a whole packet.
+    pub fragment: Fragment,
+}
+
+impl Observer for FragmentObserver {
+    #[inline(always)]
+    fn fragment(&mut self, fragment: Fragment) {
+        self.fragment = fragment;
+    }
+}
+
 /// Joins a fragment with its first fragment, or remembers it as that. Whole packets stay as they are.
 #[inline(always)]
-pub fn join(packet: &mut Packet, state: &mut impl FragmentState) {
-    if !packet.fragment.is_some() {
+pub fn join(packet: &mut Packet, fragment: Fragment, state: &mut impl FragmentState) {
+    if !fragment.is_some() {
         return;
     }
-    let fragment = packet.fragment;
     let is_v4 = packet.key.ip_version == IpVersion::V4;
     let key = FragmentKey {
         source_address: packet.key.source_address,

@@ -3,7 +3,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Refusal};
 
-use super::{Fragment, Frame, Observer, Packet, Payload, transport};
+use super::{Fragment, Frame, Observer, Packet, transport};
 
 /// The fixed part, 20 octets, fields in wire order.
 #[derive(Clone, Copy, AnyBitPattern)]
@@ -27,7 +27,7 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     offset: usize,
     vlan_id: u16,
     observer: &mut O,
-) -> Result<(Packet, Payload), Refusal> {
+) -> Result<Packet, Refusal> {
     let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
     if header.version_and_length >> 4 != IpVersion::V4 {
         return Err(Refusal::IpVersion);
@@ -42,24 +42,24 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     }
     observer.ip_header();
     observer.ipv4_fragment_word(header.identification.value(), header.flags_and_offset.value());
-    observer.ipv4_options(frame, offset + size_of::<Header>(), header_length - size_of::<Header>());
+    observer.ipv4_options(offset + size_of::<Header>(), header_length - size_of::<Header>());
     let octets = usize::from(header.total_length.value());
     // A total length below the header's own leaves nothing for a transport header.
     let available = octets.saturating_sub(header_length);
-    let mut fragment = Fragment::NONE;
     let flags_and_offset = header.flags_and_offset.value();
     if flags_and_offset & 0x3fff != 0 {
-        fragment = Fragment {
+        observer.fragment(Fragment {
             identification: header.identification.value().into(),
             offset: flags_and_offset & 0x1fff,
             more: flags_and_offset & 0x2000 != 0,
             octets: available as u16,
-        };
+        });
     }
     let payload = offset + header_length;
+    observer.payload(payload);
     let transport =
-        transport::read(frame, payload, available, header.protocol, fragment.offset != 0, observer);
-    let packet = Packet {
+        transport::read(frame, payload, available, header.protocol, flags_and_offset & 0x1fff != 0, observer);
+    Ok(Packet {
         key: FlowKey {
             source_address: Address::from_ipv4(header.source.to_ne_bytes()),
             destination_address: Address::from_ipv4(header.destination.to_ne_bytes()),
@@ -79,8 +79,6 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
         flow_label: 0,
         tcp_control_bits: transport.tcp_control_bits,
         ttl: header.ttl,
-        fragment,
         notes: transport.notes,
-    };
-    Ok((packet, Payload { offset: payload }))
+    })
 }

@@ -3,7 +3,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Note, Refusal};
 
-use super::{Fragment, Frame, Notes, Observer, Packet, Payload, transport};
+use super::{Fragment, Frame, Notes, Observer, Packet, transport};
 
 /// Extension headers that are read. RFC 8504 section 5.3 lets a host limit them; no packet that a
 /// sender means seriously has more.
@@ -63,7 +63,7 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     offset: usize,
     vlan_id: u16,
     observer: &mut O,
-) -> Result<(Packet, Payload), Refusal> {
+) -> Result<Packet, Refusal> {
     let header: Header = frame.read(offset).ok_or(Refusal::IpTruncated)?;
     let word = u32::from_be(header.version_class_label);
     if word >> 28 != u32::from(IpVersion::V6) {
@@ -71,20 +71,15 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     }
     let octets = size_of::<Header>() + usize::from(header.payload_length.value());
     observer.ip_header();
-    let mut upper = walk(frame, offset + size_of::<Header>(), header.next_header, observer);
+    let upper = walk(frame, offset + size_of::<Header>(), header.next_header, observer);
     let available = (offset + octets).saturating_sub(upper.offset);
+    observer.payload(upper.offset);
     if upper.fragment.is_some() {
-        upper.fragment.octets = available as u16;
+        observer.fragment(Fragment { octets: available as u16, ..upper.fragment });
     }
-    let transport = transport::read(
-        frame,
-        upper.offset,
-        available,
-        upper.protocol,
-        upper.fragment.offset != 0,
-        observer,
-    );
-    let packet = Packet {
+    let transport =
+        transport::read(frame, upper.offset, available, upper.protocol, upper.fragment.offset != 0, observer);
+    Ok(Packet {
         key: FlowKey {
             source_address: Address::from_words(header.source),
             destination_address: Address::from_words(header.destination),
@@ -104,10 +99,8 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
         flow_label: word & 0x000f_ffff,
         tcp_control_bits: transport.tcp_control_bits,
         ttl: header.hop_limit,
-        fragment: upper.fragment,
         notes: transport.notes.and(Notes::when(upper.unread, Note::Ipv6HeadersUnread)),
-    };
-    Ok((packet, Payload { offset: upper.offset }))
+    })
 }
 
 /// Follows the chain from `offset` to the upper-layer protocol. Where it cannot be followed, the
@@ -125,7 +118,7 @@ fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, obs
             }
             AUTHENTICATION => {
                 let Some(header) = frame.read::<Extension>(upper.offset) else { break };
-                observer.authentication_header(frame, upper.offset);
+                observer.authentication_header(upper.offset);
                 upper.protocol = header.next_header;
                 (usize::from(header.length) + 2) * 4
             }
@@ -137,12 +130,8 @@ fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, obs
                 upper.protocol = header.next_header;
                 // An atomic fragment (RFC 6946) has neither, and is whole. A second fragment header counts, too.
                 if word & 0xfff9 != 0 {
-                    upper.fragment = Fragment {
-                        identification,
-                        offset: word >> 3,
-                        more: word & 1 != 0,
-                        octets: 0,
-                    };
+                    upper.fragment =
+                        Fragment { identification, offset: word >> 3, more: word & 1 != 0, octets: 0 };
                 }
                 if word & 0xfff8 != 0 {
                     // What follows is the middle of the original packet: no header to read.

@@ -13,6 +13,7 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod observer;
+mod sampling;
 mod transport;
 mod tunnel;
 mod wide;
@@ -22,10 +23,11 @@ use netflow_common::{FlowKey, Note, Refusal};
 use self::tunnel::Inside;
 
 pub use self::{
-    fragments::{FirstFragment, Fragment, FragmentKey, FragmentState, join},
+    fragments::{FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, join},
     frame::{Frame, HEADER_LIMIT},
     link::{LinkType, MAX_LABELS, MAX_TAGS},
     observer::{Observer, Unobserved},
+    sampling::{mask, sampling_hash},
     tunnel::MAX_TUNNELS,
     wide::{Wanted, Wide},
 };
@@ -46,8 +48,6 @@ pub struct Packet {
     pub tcp_control_bits: u16,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// What the IP header says of fragmentation.
-    pub fragment: Fragment,
     /// What is worth counting about it.
     pub notes: Notes,
 }
@@ -57,6 +57,34 @@ impl Packet {
     #[inline(always)]
     pub const fn end(&self) -> usize {
         (self.offset + self.octets) as usize
+    }
+}
+
+impl Packet {
+    /// All of it in words, for [`Observer::settle`].
+    #[inline(always)]
+    pub fn words(&self) -> [u64; 9] {
+        let [a, b, c, d, e, f]: [u64; 6] = bytemuck::cast(self.key);
+        let lengths = u64::from(self.octets) << 32 | u64::from(self.offset);
+        let bits = u64::from(self.flow_label) << 32
+            | u64::from(self.tcp_control_bits) << 16
+            | u64::from(self.notes.0);
+        [a, b, c, d, e, f, lengths, bits, u64::from(self.ttl)]
+    }
+
+    /// Back from words.
+    #[inline(always)]
+    pub fn from_words(words: [u64; 9]) -> Self {
+        let [a, b, c, d, e, f, lengths, bits, ttl] = words;
+        Self {
+            key: bytemuck::cast([a, b, c, d, e, f]),
+            octets: (lengths >> 32) as u32,
+            offset: lengths as u32,
+            flow_label: (bits >> 32) as u32,
+            tcp_control_bits: (bits >> 16) as u16,
+            ttl: ttl as u8,
+            notes: Notes(bits as u16),
+        }
     }
 }
 
@@ -101,22 +129,27 @@ impl Notes {
     }
 }
 
-/// What an IP packet carries.
-#[derive(Clone, Copy)]
-struct Payload {
-    /// From the start of the frame.
-    offset: usize,
-}
-
 /// Reads one packet.
 ///
 /// # Errors
 /// The reason why it is not a flow packet.
 #[inline(always)]
 pub fn parse<F: Frame + ?Sized>(frame: &F, link: LinkType) -> Result<Packet, Refusal> {
-    let network = link::network(frame, link, 0, &mut Unobserved)?;
-    let (packet, _) = ip(frame, &network, &mut Unobserved)?;
-    Ok(packet)
+    parse_outer(frame, link, &mut Unobserved)
+}
+
+/// The same; tells `observer` what is on the way.
+///
+/// # Errors
+/// The reason why it is not a flow packet.
+#[inline(always)]
+pub fn parse_outer<F: Frame + ?Sized, O: Observer>(
+    frame: &F,
+    link: LinkType,
+    observer: &mut O,
+) -> Result<Packet, Refusal> {
+    let network = link::network(frame, link, 0, observer)?;
+    ip(frame, &network, observer)
 }
 
 /// Reads one packet, and the packets in it where it is a tunnel's and `observer` wants to enter: the innermost
@@ -126,20 +159,27 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, link: LinkType) -> Result<Packet, Ref
 /// The reason why it is not a flow packet: of the outermost packet, since an inner one that cannot be read
 /// leaves the outer one as the flow's, with a note.
 #[inline(always)]
-pub fn parse_observed<F: Frame + ?Sized, O: Observer>(
+pub fn parse_inner<F: Frame + ?Sized, O: Observer>(
     frame: &F,
     link: LinkType,
     observer: &mut O,
 ) -> Result<Packet, Refusal> {
-    let network = link::network(frame, link, 0, observer)?;
-    let (mut packet, mut payload) = ip(frame, &network, observer)?;
+    let packet = parse_outer(frame, link, observer)?;
+    let packet = observer.settle(packet);
+    let packet = innermost(frame, packet, observer);
+    observer.look_closer(frame);
+    Ok(packet)
+}
+
+#[inline(always)]
+fn innermost<F: Frame + ?Sized, O: Observer>(frame: &F, mut packet: Packet, observer: &mut O) -> Packet {
     for level in 0..=MAX_TUNNELS {
-        let (link, offset, kind, id) = match tunnel::inside(frame, &packet, payload, observer) {
-            Inside::Nothing => return Ok(packet),
+        let (link, offset, kind, id) = match tunnel::inside(frame, &packet, observer) {
+            Inside::Nothing => return packet,
             Inside::Unread => break,
             Inside::Packet { .. } if level == MAX_TUNNELS => {
                 packet.notes = packet.notes.and(Notes::when(true, Note::TunnelTooDeep));
-                return Ok(packet);
+                return packet;
             }
             Inside::Packet { link, offset, tunnel, id } => (link, frame.forget(offset), tunnel, id),
         };
@@ -148,12 +188,12 @@ pub fn parse_observed<F: Frame + ?Sized, O: Observer>(
         if link == LinkType::RawIp {
             network.vlan_id = packet.key.vlan_id;
         }
-        let Ok((inner, within)) = ip(frame, &network, observer) else { break };
+        let Ok(inner) = ip(frame, &network, observer) else { break };
         observer.tunnel(kind, id);
-        (packet, payload) = (inner, within);
+        packet = observer.settle(inner);
     }
     packet.notes = packet.notes.and(Notes::when(true, Note::TunnelUnread));
-    Ok(packet)
+    packet
 }
 
 #[inline(always)]
@@ -161,7 +201,7 @@ fn ip<F: Frame + ?Sized, O: Observer>(
     frame: &F,
     network: &link::Network,
     observer: &mut O,
-) -> Result<(Packet, Payload), Refusal> {
+) -> Result<Packet, Refusal> {
     match network.version {
         link::Version::V4 => ipv4::parse(frame, network.offset, network.vlan_id, observer),
         link::Version::V6 => ipv6::parse(frame, network.offset, network.vlan_id, observer),

@@ -4,7 +4,7 @@
 
 use netflow_common::Tunnel;
 
-use super::Frame;
+use super::{Fragment, Frame, Packet};
 
 /// Listens to the parser. What it is told of a layer whose header turns out to be unusable stays told.
 pub trait Observer {
@@ -28,11 +28,14 @@ pub trait Observer {
     /// A usable IP header: what comes next belongs to it, and replaces what an outer header had.
     fn ip_header(&mut self) {}
 
+    /// The packet is a fragment.
+    fn fragment(&mut self, _fragment: Fragment) {}
+
     /// The second word of an IPv4 header: identification, flags and fragment offset.
     fn ipv4_fragment_word(&mut self, _identification: u16, _flags_and_offset: u16) {}
 
     /// The options of an IPv4 header stand in these octets.
-    fn ipv4_options<F: Frame + ?Sized>(&mut self, _frame: &F, _offset: usize, _length: usize) {}
+    fn ipv4_options(&mut self, _offset: usize, _length: usize) {}
 
     /// A header of the IPv6 chain, the upper layer's included.
     fn ipv6_next_header(&mut self, _protocol: u8) {}
@@ -41,16 +44,27 @@ pub trait Observer {
     fn ipv6_fragment(&mut self, _identification: u32, _offset_and_more: u16) {}
 
     /// An authentication header at `offset`.
-    fn authentication_header<F: Frame + ?Sized>(&mut self, _frame: &F, _offset: usize) {}
+    fn authentication_header(&mut self, _offset: usize) {}
 
     /// The upper-layer protocol's header at `offset`, of which the IP length grants `available` octets.
-    fn transport<F: Frame + ?Sized>(
-        &mut self,
-        _frame: &F,
-        _offset: usize,
-        _available: usize,
-        _protocol: u8,
-    ) {
+    fn transport(&mut self, _offset: usize, _available: usize, _protocol: u8) {}
+
+    /// The innermost packet has been read: what was asked for of its options and of what it carries is read now,
+    /// once and not for each header that might have been the last.
+    fn look_closer<F: Frame + ?Sized>(&mut self, _frame: &F) {}
+
+    /// What the IP packet carries begins at `offset`; a later fragment's too.
+    fn payload(&mut self, _offset: usize) {}
+
+    /// What `payload` was told last.
+    fn payload_offset(&self) -> usize {
+        0
+    }
+
+    /// The same packet. The kernel's observer hides from the verifier how it came about, as [`Frame::forget`] does for
+    /// an offset: else each way through an outer packet is verified with each way through the inner one.
+    fn settle(&mut self, packet: Packet) -> Packet {
+        packet
     }
 
     /// A tunnel was entered; what follows is inside of it.

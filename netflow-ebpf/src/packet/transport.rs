@@ -50,7 +50,7 @@ pub(super) fn read<F: Frame + ?Sized, O: Observer>(
     if later_fragment {
         return Transport::without_ports(Ports::LATER_FRAGMENT, Notes::when(true, Note::LaterFragment));
     }
-    observer.transport(frame, offset, available, protocol);
+    observer.transport(offset, available, protocol);
     let ports: Option<[NetworkU16; 2]> = match protocol {
         TCP | UDP | SCTP | DCCP | UDP_LITE => granted(frame, offset, available),
         // Type and code, two octets, are type * 256 + code as they stand.

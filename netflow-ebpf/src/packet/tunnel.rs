@@ -5,7 +5,7 @@
 use bytemuck::AnyBitPattern;
 use netflow_common::{NetworkU16, Ports, Tunnel};
 
-use super::{Frame, LinkType, Packet, Payload, observer::Observer};
+use super::{Frame, LinkType, Observer, Packet};
 
 /// Tunnels in one another that are looked into.
 pub const MAX_TUNNELS: usize = 4;
@@ -74,16 +74,11 @@ struct GtpUOptions {
 }
 
 #[inline(always)]
-pub(super) fn inside<F: Frame + ?Sized, O: Observer>(
-    frame: &F,
-    packet: &Packet,
-    payload: Payload,
-    observer: &O,
-) -> Inside {
+pub(super) fn inside<F: Frame + ?Sized, O: Observer>(frame: &F, packet: &Packet, observer: &O) -> Inside {
     if packet.key.ports == Ports::LATER_FRAGMENT {
         return Inside::Nothing;
     }
-    let offset = payload.offset;
+    let offset = frame.forget(observer.payload_offset());
     match packet.key.protocol {
         IPV4_IN_IP | IPV6_IN_IP if observer.enters(Tunnel::IpInIp) => {
             Inside::Packet { link: LinkType::RawIp, offset, tunnel: Tunnel::IpInIp, id: 0 }
@@ -190,9 +185,10 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, offset: usize) -> Inside {
             if words[0] == 0 {
                 return Inside::Unread;
             }
-            inner = frame.forget(inner + usize::from(words[0]) * 4);
-            let Some(last) = frame.read::<[u8; 2]>(inner - 2) else { return Inside::Unread };
+            inner = frame.forget(inner + usize::from(words[0]) * 4 - 2);
+            let Some(last) = frame.read::<[u8; 2]>(inner) else { return Inside::Unread };
             next = last[1];
+            inner += 2;
         }
         if next != 0 {
             return Inside::Unread;

@@ -1,15 +1,18 @@
 //! Loading: sizes within the memory limit, settings, maps, programs.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     maps::{Array, MapError, PerCpuArray, RingBuf},
     programs::{ProgramError, Xdp},
     util::{nr_cpus, online_cpus},
 };
-use netflow_common::{Settings, names};
+use netflow_common::{Sampling, Settings, names};
 
 use super::{
-    Generation, Kernel, KernelError, KernelVersion, Width, error::os_error, flow_maps::FlowMaps, permissions,
+    Generation, Kernel, KernelError, KernelVersion, Measure, Width, error::os_error, flow_maps::FlowMaps,
+    permissions,
 };
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
@@ -33,7 +36,12 @@ pub struct LoadOptions {
     pub tap: bool,
     /// Let the program log why it refuses packets.
     pub explain: bool,
+    /// What is measured, and of which packets.
+    pub measure: Measure,
 }
+
+/// First fragments that are remembered: 40 octets of key and 8 of value each.
+const FRAGMENTS: u32 = 16_384;
 
 /// What came out of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,9 +58,10 @@ impl Sizes {
     /// As many entries as were asked for, or as fit into the limit.
     pub fn within(options: &LoadOptions, cpus: u32) -> Self {
         let maps = u64::from(cpus.max(1)) * u64::from(names::GENERATIONS);
-        let affordable = options.kernel_memory / (maps * Width::Default.octets_per_entry());
+        let octets_per_entry = options.measure.width().octets_per_entry();
+        let affordable = options.kernel_memory / (maps * octets_per_entry);
         let map_size = u32::try_from(affordable).unwrap_or(u32::MAX).min(options.map_size).max(SMALLEST_MAP);
-        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * Width::Default.octets_per_entry() }
+        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * octets_per_entry }
     }
 }
 
@@ -74,7 +83,14 @@ impl Kernel {
     pub fn load_entry_point(options: &LoadOptions, fragments: bool) -> Result<Self, KernelError> {
         let version = permissions::check()?;
         permissions::lift_memory_limit(version);
-        let program = if fragments { names::PROGRAM_XDP_FRAGS } else { names::PROGRAM_XDP };
+        let measure = &options.measure;
+        let width = measure.width();
+        let program = match (fragments, width) {
+            (true, Width::Default) => names::PROGRAM_XDP_FRAGS,
+            (false, Width::Default) => names::PROGRAM_XDP,
+            (true, Width::Wide) => names::PROGRAM_XDP_FRAGS_WIDE,
+            (false, Width::Wide) => names::PROGRAM_XDP_WIDE,
+        };
         let online = online_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
         let cpus = online.iter().max().map_or(1, |highest| highest + 1);
         let possible = nr_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
@@ -86,27 +102,44 @@ impl Kernel {
             watermark: sizes.map_size / WATERMARK_SHARE,
             precise_clock: options.precise_clock.into(),
             tap: options.tap.into(),
-            reserved: [0; 6],
+            join_fragments: measure.join_fragments.into(),
+            sampling: measure.sampling as u8,
+            masked: measure.masks().is_some().into(),
+            reserved: [0; 3],
+            groups: measure.groups,
+            tunnels: measure.tunnels,
+            // Nobody outside can tell which flows are chosen.
+            seed: RandomState::new().hash_one(0u8),
+            key_masks: measure.masks().unwrap_or([[u64::MAX; 9]; 2]),
         };
+        let outer = |used| if used { cpus * names::GENERATIONS } else { 1 };
         let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(names::GLOBAL_SETTINGS, bytemuck::bytes_of(&settings), true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
-            .map_max_entries(names::MAP_FLOWS, cpus * names::GENERATIONS)
+            .map_max_entries(names::MAP_FLOWS, outer(width == Width::Default))
+            .map_max_entries(names::MAP_WIDE_FLOWS, outer(width == Width::Wide))
+            .map_max_entries(names::MAP_FRAGMENTS, if measure.join_fragments { FRAGMENTS } else { 1 })
             .load(OBJECT)
             .map_err(|source| match os_error(&source) {
                 Some(libc::EPERM | libc::EACCES) => KernelError::NotPermitted { source },
                 _ => KernelError::Object { source },
             })?;
 
-        let flows = FlowMaps::create(&mut ebpf, Width::Default, &online, cpus, sizes.map_size)?;
+        let flows = FlowMaps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
         for name in [program, names::PROGRAM_CLOCK] {
             let program: &mut Xdp = self::program(&mut ebpf, name)?;
             program.load().map_err(|source| KernelError::Refused { name, source })?;
         }
+        let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
+        let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
+        sampling
+            .set(0, one_in, 0)
+            .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
         Ok(Self {
             flows,
+            sampling,
             stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
             generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
             clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
@@ -160,13 +193,14 @@ mod tests {
         precise_clock: false,
         tap: false,
         explain: false,
+        measure: Measure::DEFAULT,
     };
 
     #[test]
     fn maps_are_as_large_as_asked_for_within_the_limit() {
         assert_eq!(Sizes::within(&OPTIONS, 2).map_size, 262_144);
         let small = Sizes::within(&LoadOptions { kernel_memory: 64 << 20, ..OPTIONS }, 4);
-        assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * Width::Default.octets_per_entry()));
+        assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * 152));
         assert!(small.kernel_memory <= 64 << 20);
         assert_eq!(Sizes::within(&LoadOptions { kernel_memory: 0, ..OPTIONS }, 128).map_size, 64);
     }

@@ -9,10 +9,14 @@ mod bpf_call;
 mod error;
 mod flow_maps;
 mod load;
+mod measure;
 mod packet_socket;
 mod permissions;
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::{
+    num::NonZeroU32,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use aya::{
     Ebpf,
@@ -21,7 +25,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use log::Log;
-use netflow_common::{ClockReading, KernelStats, names};
+use netflow_common::{ClockReading, KernelStats, Sampling, names};
 
 pub use self::{
     attach::{AttachOptions, Attachment, Direction, Link, XdpMode},
@@ -29,6 +33,7 @@ pub use self::{
     error::KernelError,
     flow_maps::Width,
     load::{LoadOptions, Sizes, default_kernel_memory},
+    measure::Measure,
     packet_socket::join_promiscuous,
     permissions::{KernelVersion, missing_capabilities},
 };
@@ -59,6 +64,7 @@ pub enum Flip {
 pub struct Kernel {
     ebpf: Ebpf,
     flows: FlowMaps,
+    sampling: Array<MapData, [u8; size_of::<Sampling>()]>,
     stats: PerCpuArray<MapData, StatsOctets>,
     generation: Array<MapData, u32>,
     clock: Array<MapData, ClockOctets>,
@@ -107,6 +113,17 @@ impl Kernel {
             .map_err(|source| fail(MapError::IoError(source)))?;
         self.stats.set(generation.0, zero, 0).map_err(fail)?;
         Ok(stats)
+    }
+
+    /// Meters one in so many packets or flows from now on, where sampling was asked for at load.
+    ///
+    /// # Errors
+    /// A map operation failed; the interval is as before.
+    pub fn sample(&mut self, interval: NonZeroU32) -> Result<(), KernelError> {
+        let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(interval));
+        self.sampling
+            .set(0, one_in, 0)
+            .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })
     }
 
     /// How wide the entries of the flow maps are.

@@ -8,7 +8,7 @@ mod link;
 mod transport;
 
 use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Note, Ports, Refusal};
-use netflow_ebpf::packet::{Fragment, LinkType, Notes, Packet};
+use netflow_ebpf::packet::{LinkType, Notes, Packet};
 
 use crate::frames::ETHERNET_LENGTH;
 
@@ -96,7 +96,6 @@ fn ipv4(offset: u32, protocol: u8, octets: u32) -> Expected {
             flow_label: 0,
             tcp_control_bits: 0,
             ttl: TIME_TO_LIVE,
-            fragment: Fragment::NONE,
             notes: Notes::NONE,
         },
         short_frame: false,
@@ -149,12 +148,6 @@ impl Expected {
     fn later_fragment(mut self) -> Self {
         self.packet.key.ports = Ports::LATER_FRAGMENT;
         self.note(Note::LaterFragment)
-    }
-
-    /// What the fragment header says, and how many octets are behind the IP headers.
-    fn fragment(mut self, identification: u32, offset: u16, more: bool, octets: u16) -> Self {
-        self.packet.fragment = Fragment { identification, offset, more, octets };
-        self
     }
 
     fn headers_unread(self) -> Self {

@@ -5,9 +5,9 @@
 
 mod options;
 
-use netflow_common::{FirstPacket, Group, Tunnel, WideCounters, WideKey};
+use netflow_common::{FirstPacket, Group, Tunnel, WideCounters, WideKey, WideScratch};
 
-use super::{Frame, Observer, Packet};
+use super::{Fragment, Frame, Observer, Packet};
 
 const ESP: u8 = 50;
 const AUTHENTICATION: u8 = 51;
@@ -20,6 +20,10 @@ pub trait Wanted {
     fn group(&self, group: Group) -> bool;
     /// Whether tunnels of this kind are looked into.
     fn tunnel(&self, tunnel: Tunnel) -> bool;
+    /// The same words; in the kernel by way of memory that the verifier cannot see through.
+    fn settle(&self, _memory: &mut [u64; 9], words: [u64; 9]) -> [u64; 9] {
+        words
+    }
 }
 
 /// An observer that fills the key and the delta of one packet, wherever they stand.
@@ -27,25 +31,36 @@ pub struct Wide<'a, W> {
     wanted: W,
     key: &'a mut WideKey,
     delta: &'a mut WideCounters,
+    packet: &'a mut [u64; 9],
+    fragment: &'a mut u64,
+    payload: &'a mut u64,
+    options: &'a mut u64,
+    transport: &'a mut u64,
+    spi: &'a mut u64,
 }
 
 /// Destination and source address, as they stand.
 type Addresses = [u8; 12];
 
 impl<'a, W: Wanted> Wide<'a, W> {
-    /// Empties both.
+    /// Over an entry that is empty, or that the parser has already told its part.
     #[inline(always)]
-    pub fn new(wanted: W, key: &'a mut WideKey, delta: &'a mut WideCounters) -> Self {
-        *key = bytemuck::Zeroable::zeroed();
-        *delta = bytemuck::Zeroable::zeroed();
-        Self { wanted, key, delta }
+    pub fn over(wanted: W, entry: &'a mut WideScratch) -> Self {
+        let WideScratch { key, delta, packet, fragment, payload, options, transport, spi } = entry;
+        Self { wanted, key, delta, packet, fragment, payload, options, transport, spi }
+    }
+
+    /// What the innermost IP header said of fragmentation.
+    #[inline(always)]
+    pub fn fragment(&self) -> Fragment {
+        Fragment::from_word(*self.fragment)
     }
 
     /// Enters what the packet itself says. Times, interface and direction are the caller's, in `packet.key` and
     /// in the delta; TCP sequence and handshakes too.
     #[inline(always)]
-    pub fn finish(self, packet: &Packet, frame_octets: usize) {
-        let Self { wanted, key, delta } = self;
+    pub fn finish(self, packet: &Packet, fragment: Fragment, frame_octets: usize) {
+        let Self { wanted, key, delta, .. } = self;
         key.flow = packet.key;
         delta.flow.packets = 1;
         delta.flow.octets = packet.octets.into();
@@ -61,7 +76,7 @@ impl<'a, W: Wanted> Wide<'a, W> {
             delta.maximum_ip_length = packet.octets;
         }
         if wanted.group(Group::Fragments) {
-            delta.fragments = packet.fragment.is_some().into();
+            delta.fragments = fragment.is_some().into();
         }
         if wanted.group(Group::ClassOfService) {
             delta.first_packet.class_of_service = packet.key.class_of_service;
@@ -72,6 +87,7 @@ impl<'a, W: Wanted> Wide<'a, W> {
         }
     }
 
+    #[inline(always)]
     fn first(&mut self) -> &mut FirstPacket {
         &mut self.delta.first_packet
     }
@@ -132,13 +148,16 @@ impl<W: Wanted> Observer for Wide<'_, W> {
     }
 
     #[inline(always)]
+    fn fragment(&mut self, fragment: Fragment) {
+        *self.fragment = fragment.word();
+    }
+
+    #[inline(always)]
     fn ip_header(&mut self) {
-        self.delta.tcp_options = 0;
-        self.delta.ipv4_options = 0;
+        *self.fragment = Fragment::NONE.word();
+        (*self.options, *self.transport, *self.spi) = (0, 0, 0);
         self.delta.ipv6_extension_headers = 0;
         let first = self.first();
-        first.ipsec_spi = 0;
-        first.igmp_type = 0;
         first.fragment_identification = 0;
         first.fragment_offset = 0;
         first.fragment_flags = 0;
@@ -156,11 +175,8 @@ impl<W: Wanted> Observer for Wide<'_, W> {
     }
 
     #[inline(always)]
-    fn ipv4_options<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize, length: usize) {
-        if self.wanted.group(Group::Options) && length > 0 {
-            // Options are mapped to bits by their number, the low five bits of the type (RFC 791 section 3.1).
-            self.delta.ipv4_options = options::seen(frame, offset, length, 0x1f) as u32;
-        }
+    fn ipv4_options(&mut self, offset: usize, length: usize) {
+        *self.options = (offset as u64) << 32 | length as u64;
     }
 
     #[inline(always)]
@@ -184,33 +200,62 @@ impl<W: Wanted> Observer for Wide<'_, W> {
     }
 
     #[inline(always)]
-    fn authentication_header<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize) {
-        if self.wanted.group(Group::Spi)
-            && let Some(spi) = frame.read::<u32>(offset + 4)
-        {
-            self.first().ipsec_spi = u32::from_be(spi);
+    fn authentication_header(&mut self, offset: usize) {
+        if self.wanted.group(Group::Spi) {
+            *self.spi = offset as u64 + 4;
         }
     }
 
     #[inline(always)]
-    fn transport<F: Frame + ?Sized>(&mut self, frame: &F, offset: usize, available: usize, protocol: u8) {
-        match protocol {
-            ESP if self.wanted.group(Group::Spi) && available >= 4 => {
-                if let Some(spi) = frame.read::<u32>(offset) {
-                    self.first().ipsec_spi = u32::from_be(spi);
-                }
+    fn transport(&mut self, offset: usize, available: usize, protocol: u8) {
+        *self.transport = (offset as u64) << 40 | (available as u64) << 8 | u64::from(protocol);
+        if self.wanted.group(Group::Spi) {
+            match protocol {
+                ESP if available >= 4 => *self.spi = offset as u64,
+                AUTHENTICATION if available >= 8 => *self.spi = offset as u64 + 4,
+                _ => {}
             }
-            AUTHENTICATION if available >= 8 => self.authentication_header(frame, offset),
-            IGMP if self.wanted.group(Group::Igmp) && available >= 2 => {
-                if let Some([kind, _]) = frame.read::<[u8; 2]>(offset) {
-                    self.first().igmp_type = kind;
-                }
+        }
+    }
+
+    #[inline(always)]
+    fn look_closer<F: Frame + ?Sized>(&mut self, frame: &F) {
+        if self.wanted.group(Group::Spi) && *self.spi != 0 {
+            let spi: Option<u32> = frame.read(frame.forget(*self.spi as usize));
+            self.first().ipsec_spi = u32::from_be(spi.unwrap_or(0));
+        }
+        let (offset, available) = ((*self.transport >> 40) as usize, *self.transport as u32 as usize >> 8);
+        let offset = frame.forget(offset);
+        let protocol = *self.transport as u8;
+        if self.wanted.group(Group::Igmp) && protocol == IGMP && available >= 2 {
+            let octets: Option<[u8; 2]> = frame.read(offset);
+            self.first().igmp_type = octets.map_or(0, |[kind, _]| kind);
+        }
+        if self.wanted.group(Group::Options) {
+            let (options, length) = ((*self.options >> 32) as usize, *self.options as u32 as usize);
+            if length > 0 {
+                // Options are mapped to bits by their number, the low five bits of the type (RFC 791 section 3.1).
+                self.delta.ipv4_options = options::seen(frame, frame.forget(options), length, 0x1f) as u32;
             }
-            TCP if self.wanted.group(Group::Options) && available >= 20 => {
+            if protocol == TCP && available >= 20 {
                 self.delta.tcp_options = options::of_tcp(frame, offset, available);
             }
-            _ => {}
         }
+    }
+
+    #[inline(always)]
+    fn payload(&mut self, offset: usize) {
+        *self.payload = offset as u64;
+    }
+
+    #[inline(always)]
+    fn payload_offset(&self) -> usize {
+        *self.payload as usize
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, packet: Packet) -> Packet {
+        Packet::from_words(self.wanted.settle(self.packet, packet.words()))
     }
 
     #[inline(always)]

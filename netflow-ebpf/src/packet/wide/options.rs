@@ -11,31 +11,31 @@ const NO_OPERATION: u8 = 1;
 const TCP_HEADER: usize = 20;
 
 /// One bit for each kind of option within `length` octets at `offset`: bit n for `kind & mask` = n. Kinds from 64 on
-/// have no bit. The octet before `offset` must be readable: it is there, since options stand behind a header.
+/// have no bit. Options stand behind a header: there is an octet before `offset`.
 #[inline(always)]
 pub(super) fn seen<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize, mask: u8) -> u64 {
-    let (mut bits, end) = (0, offset + length);
-    let mut at = offset;
+    let (mut bits, last) = (0, offset + length - 1);
+    // Two octets at least are read at once, so the octet before each option comes with it.
+    let mut before = offset - 1;
     for _ in 0..MAX_OPTIONS {
-        at = frame.forget(at);
-        if at >= end {
+        before = frame.forget(before);
+        if before >= last {
             break;
         }
-        // Two octets at least are read at once: the one before is there in any case.
-        let Some([_, kind]) = frame.read::<[u8; 2]>(at - 1) else { break };
+        let Some([_, kind]) = frame.read::<[u8; 2]>(before) else { break };
         let number = kind & mask;
         if number < 64 {
             bits |= 1 << (number & 63);
         }
         match kind {
             END_OF_OPTIONS => break,
-            NO_OPERATION => at += 1,
+            NO_OPERATION => before += 1,
             _ => {
-                let Some([_, octets]) = frame.read::<[u8; 2]>(at) else { break };
+                let Some([_, octets]) = frame.read::<[u8; 2]>(before + 1) else { break };
                 if octets < 2 {
                     break;
                 }
-                at += usize::from(octets);
+                before += usize::from(octets);
             }
         }
     }

@@ -1,0 +1,85 @@
+//! What outlives the generations: bounded LRU maps, in which losing an entry loses a measurement and never
+//! a packet. Beside them, what sampling counts.
+//!
+//! Unsafe: map values are reached through the raw pointers that the helpers return.
+#![allow(unsafe_code, reason = "map values are only reachable through raw pointers")]
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    btf_maps::{Array, LruHashMap, PerCpuArray},
+    helpers::generated::bpf_get_prandom_u32,
+    macros::btf_map,
+};
+use netflow_common::{FlowKey, Sampling, SamplingMode};
+use netflow_ebpf::packet::{FirstFragment, FragmentKey, FragmentState};
+
+use crate::map::setting;
+
+/// Sizes below marked 1 are set by the agent at load.
+const SET_AT_LOAD: usize = 1;
+
+/// First fragments, shared by all CPUs.
+#[btf_map]
+static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment, SET_AT_LOAD> = LruHashMap::new();
+
+/// How many packets are metered; changes while the program runs.
+#[btf_map]
+static SAMPLING: Array<Sampling, 1> = Array::new();
+
+/// Packets of this CPU since the last one that was selected.
+#[btf_map]
+static SKIPPED: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// The kernel's memory of first fragments.
+pub(crate) struct Fragments;
+
+impl FragmentState for Fragments {
+    #[inline(always)]
+    fn remember(&mut self, key: &FragmentKey, first: &FirstFragment) {
+        // Where it fails, later fragments have no ports, and are counted as such.
+        let _ = FRAGMENTS.insert(key, first, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment> {
+        // SAFETY: a copy of eight octets; another CPU that replaces them at this moment may have this fragment
+        // take another packet's ports, as a reused identification would.
+        unsafe { FRAGMENTS.get_ptr(key).map(|first| *first) }
+    }
+}
+
+/// Whether sampling selects this packet. Only called where sampling is on.
+#[inline(always)]
+pub(crate) fn selected(key: &FlowKey) -> bool {
+    let Some(sampling) = SAMPLING.get_ptr(0) else { return true };
+    // SAFETY: the array's only value; both words are read once.
+    let (interval, threshold) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*sampling).interval),
+            core::ptr::read_volatile(&raw const (*sampling).threshold),
+        )
+    };
+    let mode = setting!(sampling);
+    if mode == SamplingMode::Count as u8 {
+        let Some(skipped) = SKIPPED.get_ptr_mut(0) else { return true };
+        // SAFETY: this CPU's value, in softirq context.
+        let skipped = unsafe { &mut *skipped };
+        *skipped += 1;
+        if *skipped < interval {
+            return false;
+        }
+        *skipped = 0;
+        true
+    } else if mode == SamplingMode::Random as u8 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() <= threshold }
+    } else {
+        hash(key, setting!(seed)) <= threshold
+    }
+}
+
+/// A hash of the key that nobody can aim at without the seed; the same on every CPU, so that a flow is metered whole.
+#[inline(always)]
+fn hash(key: &FlowKey, seed: u64) -> u32 {
+    netflow_ebpf::packet::sampling_hash(key, seed)
+}
