@@ -29,7 +29,7 @@ use crate::config::{CollectConfig, ReadConfig, RunConfig};
 /// A command with its configuration.
 pub enum Decided {
     /// `netflow run`.
-    Run(RunConfig),
+    Run(Box<RunConfig>),
     /// `netflow read`.
     Read(ReadConfig),
     /// `netflow collect`.
@@ -49,7 +49,7 @@ impl Decided {
         };
         let result = runtime.block_on(async {
             match self {
-                Self::Run(config) => agent::run(config).await,
+                Self::Run(config) => agent::run(*config).await,
                 Self::Read(config) => agent::read(config).await,
                 Self::Collect(config) => agent::collect(config).await,
             }

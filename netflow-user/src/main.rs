@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         LogFormat::Json => say_json,
     };
     let decided = match cli.command {
-        Command::Run(run) => RunConfig::new(*run).map(Decided::Run),
+        Command::Run(run) => RunConfig::new(*run).map(|config| Decided::Run(Box::new(config))),
         Command::Read(read) => ReadConfig::new(*read).map(Decided::Read),
         Command::Collect(collect) => CollectConfig::new(collect).map(Decided::Collect),
     };

@@ -36,5 +36,5 @@ fn main() -> Result<ExitCode> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu.parse()?);
     sched_setaffinity(None, &cpus)?;
-    Ok(Decided::Run(config).run(|line| eprintln!("{line}")))
+    Ok(Decided::Run(Box::new(config)).run(|line| eprintln!("{line}")))
 }

@@ -54,7 +54,7 @@ impl Measure {
             (None, Width::Default) => return None,
             (given, _) => given.unwrap_or_else(default),
         };
-        Some(masks.map(|mask| bytemuck::cast(mask)))
+        Some(masks.map(bytemuck::cast))
     }
 }
 
