@@ -213,6 +213,9 @@ pub struct Export {
     /// ... and after this many messages
     #[arg(long, value_name = "MESSAGES", default_value = "20")]
     pub template_refresh_packets: NonZeroU32,
+    /// Options data (sampling, keys, anonymisation) are sent again after this time
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub options_refresh: Duration,
     /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub message_size: Option<u64>,

@@ -8,7 +8,9 @@ use crate::{
     drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
-    message::{DEFAULT_KEY, Groups, KeyElement, MessageError, Protocol, TemplateOptions, TemplateSet},
+    message::{
+        DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, TemplateOptions, TemplateSet,
+    },
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
 
@@ -126,6 +128,8 @@ pub struct ExportConfig {
     pub template_refresh: Duration,
     /// Template refresh by messages.
     pub template_refresh_messages: NonZeroU32,
+    /// Options data refresh.
+    pub options_refresh: Duration,
     /// Largest message; `None` is the transport's default.
     pub message_size: Option<usize>,
     /// The Flow Key, for the templates.
@@ -134,6 +138,8 @@ pub struct ExportConfig {
     pub groups: Groups,
     /// Enterprise number of this exporter's own elements.
     pub enterprise_number: Option<NonZeroU32>,
+    /// Which options data there are.
+    pub options: OptionsKinds,
     /// Records per second and destination.
     pub rate: Option<u64>,
     /// How the built-in collector prints.
@@ -249,6 +255,8 @@ impl ExportConfig {
             observation_domain_id: export.observation_domain,
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
+            options_refresh: export.options_refresh,
+            options: OptionsKinds::default(),
             message_size,
             key: DEFAULT_KEY.to_vec(),
             groups: Groups::default(),
@@ -272,6 +280,7 @@ impl ExportConfig {
             groups: self.groups,
             biflow: false,
             enterprise_number: self.enterprise_number,
+            options: self.options.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod chosen;
+mod options;
 mod render;
 mod vectors;
 
@@ -25,6 +26,8 @@ fn packer(templates: &TemplateSet) -> Packer {
         observation_domain_id: 7,
         template_refresh: Duration::from_secs(60),
         template_refresh_messages: NonZeroU32::new(20).unwrap(),
+        options_refresh: Duration::from_secs(60),
+        exporter_address: [192, 0, 2, 1],
         sys_up_time_origin: MonotonicNanos(NOW.monotonic.0 - 3_600_000_000_000),
         message_size: 1472,
     };

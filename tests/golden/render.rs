@@ -5,7 +5,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use netflow_user::message::{DataType, Protocol, TemplateSet, template::Template};
+use netflow_user::message::{
+    DataType, OptionsField, OptionsTemplate, Protocol, TemplateSet, template::Template,
+};
 
 /// The octets of a golden file, without its comments.
 pub fn octets(text: &str) -> Vec<u8> {
@@ -67,9 +69,18 @@ impl<'a> Renderer<'a> {
                     self.data_record(template);
                 }
             }
+            None if id < 256 => {
+                // Padding is shorter than a record.
+                while self.rest.len() > after.len() + 3 {
+                    if matches!(id, 1 | 3) { self.options_template_record() } else { self.template_record() }
+                }
+            }
             None => {
-                while self.rest.len() > after.len() {
-                    self.template_record();
+                let template = self.options_template(id);
+                let shortest: usize =
+                    template.fields.iter().map(|field| usize::from(field.length % 65_535)).sum();
+                while self.rest.len() - after.len() >= shortest {
+                    self.options_record(&template);
                 }
             }
         }
@@ -92,6 +103,54 @@ impl<'a> Renderer<'a> {
             };
             let text = format!("{} {}{whose}, {} octets", field.id(), field.name(), field.length);
             self.field(field.specifier_len(), &text);
+        }
+    }
+
+    fn options_template(&self, id: u64) -> OptionsTemplate {
+        **self.templates.options_templates().iter().find(|template| u64::from(template.id) == id).unwrap()
+    }
+
+    fn options_template_record(&mut self) {
+        self.heading("Options Template Record");
+        let id = self.number(2, "Template ID");
+        let template = self.options_template(id);
+        match self.templates.protocol() {
+            Protocol::Ipfix => {
+                self.number(2, "Field Count");
+                self.number(2, "Scope Field Count");
+            }
+            Protocol::NetflowV9 => {
+                self.number(2, "Option Scope Length");
+                self.number(2, "Option Length");
+            }
+        }
+        for (place, field) in template.fields.iter().enumerate() {
+            let scope = if place < template.scopes { ", scope" } else { "" };
+            self.field(4, &format!("{} {}, {} octets{scope}", field.id, field.name, field.length));
+        }
+    }
+
+    fn options_record(&mut self, template: &OptionsTemplate) {
+        self.heading("Options Data Record");
+        for field in template.fields {
+            match (field.name, field.length) {
+                (name, OptionsField::VARIABLE) => {
+                    let length = usize::from(self.rest[0]);
+                    let text = String::from_utf8(self.rest[1..=length].to_vec()).unwrap();
+                    self.field(length + 1, &format!("{name} {text:?}"));
+                }
+                (name @ ("interfaceName" | "interfaceDescription"), length) => {
+                    let text = String::from_utf8(self.rest[..length.into()].to_vec()).unwrap();
+                    self.field(length.into(), &format!("{name} {:?}", text.trim_end_matches('\0')));
+                }
+                (name @ "samplingProbability", _) => {
+                    let value = f64::from_be_bytes(self.rest[..8].try_into().unwrap());
+                    self.field(8, &format!("{name} {value}"));
+                }
+                (name, length) => {
+                    self.number(length.into(), name);
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! One destination: queue -> packer -> socket, with books of its own. Nothing here is shared with
 //! another destination, so none can disturb another.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -102,6 +102,14 @@ enum Health {
     Failing,
 }
 
+/// Where messages come from, if it is an IPv4 address.
+fn exporter_address(transport: &UdpTransport) -> [u8; 4] {
+    match transport.local().map(|local| local.ip().to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.octets(),
+        _ => [0; 4],
+    }
+}
+
 impl Session {
     /// Opens the socket and starts the session's task. `origin` is where sysUpTime is zero.
     pub(super) async fn start(
@@ -118,6 +126,8 @@ impl Session {
             observation_domain_id: config.observation_domain_id,
             template_refresh: config.template_refresh,
             template_refresh_messages: config.template_refresh_messages,
+            options_refresh: config.options_refresh,
+            exporter_address: exporter_address(&transport),
             sys_up_time_origin: origin,
             message_size: transport.message_limit(),
         };

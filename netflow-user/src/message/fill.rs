@@ -1,7 +1,7 @@
 //! The Sets of a message: as much as fits.
 //!
-//! In: the size of a message, the templates that are due and the records that wait. Out: Sets behind the
-//! message's header. This module refuses to know headers and sequence numbers.
+//! In: the size of a message, the templates and options records that are due and the records that wait. Out: Sets
+//! behind the message's header. This module refuses to know headers and sequence numbers.
 
 use crate::record::FlowRecord;
 
@@ -10,83 +10,154 @@ use super::{
     data_record::{self, Context},
     ipfix, netflow_v9,
     octets::Octets,
+    options::{OptionsRecord, set_len},
+    schedule::Schedule,
     set::Set,
-    template_schedule::TemplateSchedule,
 };
 
 /// How many records of each kind a message holds.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub templates: usize,
+    pub options: usize,
     pub records: usize,
 }
 
-/// Writes the Sets of a message of at most `size` octets.
-pub(super) fn fill(
-    octets: &mut Octets,
-    size: usize,
-    templates: &TemplateSet,
-    schedule: &mut TemplateSchedule,
-    records: &[FlowRecord],
-    context: &Context,
-) -> Written {
-    Written {
-        templates: write_templates(octets, size, templates, schedule),
-        records: write_records(octets, size, templates, schedule, records, context),
-    }
+/// What goes into a message of one session.
+pub(super) struct Filling<'a> {
+    /// Octets that the message may have.
+    pub size: usize,
+    pub templates: &'a TemplateSet,
+    pub options: &'a [OptionsRecord],
+    pub records: &'a [FlowRecord],
+    pub context: Context,
 }
 
-/// The templates that are due and fit, in one Set: at least one, since the packer refuses a size that
-/// would not hold it.
-fn write_templates(
-    octets: &mut Octets,
-    size: usize,
-    templates: &TemplateSet,
-    schedule: &mut TemplateSchedule,
-) -> usize {
-    if schedule.next_template().is_none() {
-        return 0;
-    }
-    let set_id = match templates.protocol() {
-        Protocol::Ipfix => ipfix::TEMPLATE_SET_ID,
-        Protocol::NetflowV9 => netflow_v9::TEMPLATE_FLOW_SET_ID,
-    };
-    let mut set = Set::open(octets, set_id);
-    let mut written = 0;
-    while let Some(index) = schedule.next_template() {
-        let template = &templates.templates()[index];
-        if set.records().len() + template.template_record_len > size {
-            break;
-        }
-        template.encode(set.records());
-        schedule.template_written();
-        written += 1;
-    }
-    written
+/// When the items of a session are due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedules {
+    /// Templates, then Options Templates.
+    pub templates: Schedule,
+    /// Options records.
+    pub options: Schedule,
 }
 
-/// As many records as fit, in their order; a new Set wherever the template changes.
-fn write_records(
-    octets: &mut Octets,
-    size: usize,
-    templates: &TemplateSet,
-    schedule: &TemplateSchedule,
-    records: &[FlowRecord],
-    context: &Context,
-) -> usize {
-    let mut written = 0;
-    while let Some(first) = records.get(written) {
-        let index = templates.index_of(first);
-        let template = &templates.templates()[index];
-        let room = size.saturating_sub(octets.len() + Set::HEADER_LEN) / template.data_record_len;
-        if room == 0 || !schedule.is_known(index) {
-            break;
+impl Filling<'_> {
+    /// Writes the Sets.
+    pub fn fill(&self, octets: &mut Octets, schedules: &mut Schedules) -> Written {
+        Written {
+            templates: self.write_templates(octets, &mut schedules.templates)
+                + self.write_options_templates(octets, &mut schedules.templates),
+            options: self.write_options(octets, schedules),
+            records: self.write_records(octets, schedules),
         }
-        let mut set = Set::open(octets, template.id);
-        let same = records[written..].iter().take_while(|record| templates.index_of(record) == index);
-        for record in same.take(room) {
-            data_record::encode(template, record, context, set.records());
+    }
+
+    /// The templates that are due and fit, in one Set: at least one, since the packer refuses a size that
+    /// would not hold it.
+    fn write_templates(&self, octets: &mut Octets, schedule: &mut Schedule) -> usize {
+        let templates = self.templates.templates();
+        if schedule.next_item().is_none_or(|item| item >= templates.len()) {
+            return 0;
+        }
+        let set_id = match self.templates.protocol() {
+            Protocol::Ipfix => ipfix::TEMPLATE_SET_ID,
+            Protocol::NetflowV9 => netflow_v9::TEMPLATE_FLOW_SET_ID,
+        };
+        let mut set = Set::open(octets, set_id);
+        let mut written = 0;
+        while let Some(template) = schedule.next_item().and_then(|item| templates.get(item)) {
+            if set.records().len() + template.template_record_len > self.size {
+                break;
+            }
+            template.encode(set.records());
+            schedule.item_written();
             written += 1;
         }
+        written
     }
-    written
+
+    /// The Options Templates that are due and fit, each in a Set of its own: some collectors read the first one of a
+    /// Set only (TPL-RULE-5).
+    fn write_options_templates(&self, octets: &mut Octets, schedule: &mut Schedule) -> usize {
+        let first = self.templates.templates().len();
+        let set_id = match self.templates.protocol() {
+            Protocol::Ipfix => ipfix::OPTIONS_TEMPLATE_SET_ID,
+            Protocol::NetflowV9 => netflow_v9::OPTIONS_TEMPLATE_FLOW_SET_ID,
+        };
+        let mut written = 0;
+        let templates = self.templates.options_templates();
+        let of = |item: usize| item.checked_sub(first).and_then(|place| templates.get(place));
+        while let Some(template) = schedule.next_item().and_then(of) {
+            if octets.len() + Set::HEADER_LEN + template.template_record_len() > self.size {
+                break;
+            }
+            template.encode(self.templates.protocol(), Set::open(octets, set_id).records());
+            schedule.item_written();
+            written += 1;
+        }
+        written
+    }
+
+    /// The options records that are due and fit.
+    fn write_options(&self, octets: &mut Octets, schedules: &mut Schedules) -> usize {
+        let mut written = 0;
+        while let Some(first) = schedules.options.next_item() {
+            let rest = self.options.get(first..).unwrap_or_default();
+            let Some(record) = rest.first() else { break };
+            if !self.is_known(record, &schedules.templates) {
+                break;
+            }
+            let with = if record.with_next { rest.get(1) } else { None };
+            if octets.len() + set_len(record) + with.map_or(0, set_len) > self.size {
+                break;
+            }
+            let mut set = Set::open(octets, record.template.id);
+            for record in rest.iter().take_while(|other| other.template.id == record.template.id) {
+                // The room of the first one was looked at above.
+                if set.records().len() + record.octets.len() > self.size {
+                    break;
+                }
+                set.records().put(&record.octets);
+                schedules.options.item_written();
+                written += 1;
+                if !record.template.shares_set {
+                    break;
+                }
+            }
+        }
+        written
+    }
+
+    /// Whether the template of an options record was sent before it.
+    fn is_known(&self, record: &OptionsRecord, schedule: &Schedule) -> bool {
+        let templates = self.templates.options_templates();
+        let place = templates.iter().position(|template| template.id == record.template.id);
+        place.is_some_and(|place| schedule.is_known(self.templates.templates().len() + place))
+    }
+
+    /// As many records as fit, in their order; a new Set wherever the template changes. What options data say goes
+    /// before them.
+    fn write_records(&self, octets: &mut Octets, schedules: &Schedules) -> usize {
+        let mut written = 0;
+        if schedules.options.next_item().is_some() {
+            return written;
+        }
+        while let Some(first) = self.records.get(written) {
+            let index = self.templates.index_of(first);
+            let template = &self.templates.templates()[index];
+            let room = self.size.saturating_sub(octets.len() + Set::HEADER_LEN) / template.data_record_len;
+            if room == 0 || !schedules.templates.is_known(index) {
+                break;
+            }
+            let mut set = Set::open(octets, template.id);
+            let same =
+                self.records[written..].iter().take_while(|record| self.templates.index_of(record) == index);
+            for record in same.take(room) {
+                data_record::encode(template, record, &self.context, set.records());
+                written += 1;
+            }
+        }
+        written
+    }
 }

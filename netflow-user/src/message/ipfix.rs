@@ -4,6 +4,8 @@ use super::octets::Octets;
 
 /// Set ID of a Template Set, RFC 7011 section 3.3.2.
 pub(super) const TEMPLATE_SET_ID: u16 = 2;
+/// Set ID of an Options Template Set, RFC 7011 section 3.3.2.
+pub(super) const OPTIONS_TEMPLATE_SET_ID: u16 = 3;
 
 /// Message Header, RFC 7011 section 3.1.
 pub(super) struct MessageHeader {

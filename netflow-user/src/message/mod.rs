@@ -14,19 +14,23 @@ mod information_element;
 mod ipfix;
 mod netflow_v9;
 mod octets;
+mod options;
 mod own_element;
 mod packer;
 mod registry;
+mod schedule;
 mod set;
 mod sys_up_time;
 pub mod template;
-mod template_schedule;
 mod template_set;
 
 use std::time::Duration;
 
 pub use group::{Group, Groups};
 pub use information_element::{DataType, InformationElement, NumberSpace};
+pub use options::{
+    Anonymised, InterfaceName, OptionsData, OptionsField, OptionsKinds, OptionsTemplate, SamplingMethod,
+};
 pub use packer::{Message, Packer, PackerConfig};
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
 
@@ -54,9 +58,9 @@ pub enum MessageError {
         /// The largest message.
         most: usize,
     },
-    /// A period so short would send nothing but templates.
-    #[error("template refresh {period:?} is below {least:?}")]
-    TemplateRefresh {
+    /// A period so short would send nothing but templates, or nothing but options data.
+    #[error("a refresh of {period:?} is below {least:?}")]
+    Refresh {
         /// The period asked for.
         period: Duration,
         /// The shortest period.

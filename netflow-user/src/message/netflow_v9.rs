@@ -4,6 +4,8 @@ use super::octets::Octets;
 
 /// FlowSet ID of a Template FlowSet, RFC 3954 section 5.2.
 pub(super) const TEMPLATE_FLOW_SET_ID: u16 = 0;
+/// FlowSet ID of an Options Template FlowSet, RFC 3954 section 6.1.
+pub(super) const OPTIONS_TEMPLATE_FLOW_SET_ID: u16 = 1;
 
 /// Packet header, RFC 3954 section 5.1.
 pub(super) struct PacketHeader {

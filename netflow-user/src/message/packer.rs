@@ -13,18 +13,19 @@ use crate::{
 use super::{
     MessageError, Protocol, TemplateSet,
     data_record::Context,
-    fill::fill,
+    fill::{Filling, Schedules},
     ipfix, netflow_v9,
     octets::Octets,
+    options::{self, OptionsData, OptionsRecord, Scope},
+    schedule::Schedule,
     set::{Set, aligned_size},
     sys_up_time::SysUpTime,
-    template_schedule::TemplateSchedule,
 };
 
 /// What a Length field of 16 bits can state.
 const LARGEST_MESSAGE: usize = 65_535;
-/// A round of templates takes time: below this, messages would hold little else.
-const SHORTEST_TEMPLATE_REFRESH: Duration = Duration::from_millis(1);
+/// A round takes time: below this, messages would hold little else.
+const SHORTEST_REFRESH: Duration = Duration::from_millis(1);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What a Transport Session is made of.
@@ -36,6 +37,10 @@ pub struct PackerConfig {
     pub template_refresh: Duration,
     /// Templates are sent again after so many messages with data.
     pub template_refresh_messages: NonZeroU32,
+    /// Options data are sent again after this time, and three times as often at first.
+    pub options_refresh: Duration,
+    /// The exporter's IPv4 address, scope of v9's options data; zero without one.
+    pub exporter_address: [u8; 4],
     /// Where sysUpTime is 0; v9 only.
     pub sys_up_time_origin: MonotonicNanos,
     /// Octets that a message may have: the path MTU without the IP and UDP headers.
@@ -52,7 +57,8 @@ pub struct PackerConfig {
 /// # use std::{num::NonZeroU32, time::Duration};
 /// # let config = PackerConfig {
 /// #     observation_domain_id: 1, template_refresh: Duration::from_secs(60),
-/// #     template_refresh_messages: NonZeroU32::MIN, sys_up_time_origin: MonotonicNanos(0), message_size: 1472,
+/// #     template_refresh_messages: NonZeroU32::MIN, options_refresh: Duration::from_secs(60),
+/// #     exporter_address: [0; 4], sys_up_time_origin: MonotonicNanos(0), message_size: 1472,
 /// # };
 /// # let (mut records, now, send) = (&[] as &[FlowRecord], Instant::default(), |_: &[u8]| ());
 /// let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix))?;
@@ -68,6 +74,8 @@ pub struct PackerConfig {
 pub struct Packer {
     config: PackerConfig,
     templates: TemplateSet,
+    options_data: OptionsData,
+    options: Vec<OptionsRecord>,
     octets: Octets,
     session: Session,
     /// The session as it will be once the message in `octets` is sent.
@@ -79,55 +87,87 @@ pub struct Packer {
 pub struct Message<'a> {
     /// The datagram's payload.
     pub octets: &'a [u8],
-    /// How many records from the front of the slice are in it; 0 if it holds templates only.
+    /// How many records from the front of the slice are in it; 0 if it holds templates or options data only.
     pub records: usize,
 }
 
 /// What sending a message changes.
 #[derive(Clone, Copy, Debug)]
 struct Session {
-    /// IPFIX: Data Records sent (RFC 7011 section 3.1); v9: Export Packets sent (RFC 3954 section 5.1).
+    /// IPFIX: Data Records sent, options records too (RFC 7011 section 3.1); v9: Export Packets sent (RFC 3954
+    /// section 5.1).
     sequence_number: u32,
-    schedule: TemplateSchedule,
+    schedules: Schedules,
+}
+
+impl PackerConfig {
+    fn scope(&self) -> Scope {
+        let Self { observation_domain_id, exporter_address, .. } = *self;
+        Scope { observation_domain_id, exporter_address }
+    }
 }
 
 impl Packer {
     /// A new session, which will begin with its templates and sequence number 0.
     ///
     /// # Errors
-    /// If a record may not fit the message size, or the template refresh is too short.
+    /// If a record may not fit the message size, or a refresh is too short.
     pub fn new(config: PackerConfig, templates: TemplateSet) -> Result<Self, MessageError> {
         check_message_size(&templates, config.message_size)?;
-        if config.template_refresh < SHORTEST_TEMPLATE_REFRESH {
-            return Err(MessageError::TemplateRefresh {
-                period: config.template_refresh,
-                least: SHORTEST_TEMPLATE_REFRESH,
-            });
+        if let Some(period) =
+            [config.template_refresh, config.options_refresh].into_iter().find(|&p| p < SHORTEST_REFRESH)
+        {
+            return Err(MessageError::Refresh { period, least: SHORTEST_REFRESH });
         }
-        let schedule = TemplateSchedule::new(
-            templates.templates().len(),
-            config.template_refresh,
-            config.template_refresh_messages,
-        );
+        let items = templates.templates().len() + templates.options_templates().len();
+        let options_data = OptionsData::default();
+        let options = options::records(&templates, &options_data, config.scope());
+        let schedules = Schedules {
+            templates: Schedule::of_templates(
+                items,
+                config.template_refresh,
+                config.template_refresh_messages,
+            ),
+            options: Schedule::of_options(options.len(), config.options_refresh),
+        };
         Ok(Self {
             config,
             templates,
+            options_data,
+            options,
             octets: Octets::with_capacity(config.message_size),
-            session: Session { sequence_number: 0, schedule },
+            session: Session { sequence_number: 0, schedules },
             pending: None,
         })
     }
 
-    /// The next message: the templates that are due, then as many records from the front of the slice
-    /// as fit. With an empty slice a message comes only if templates are due.
+    /// What options data say from now on. A change is announced at once, before further records; a message that was
+    /// not committed is to be built anew.
+    pub fn set_options_data(&mut self, data: &OptionsData) {
+        if self.options_data == *data {
+            return;
+        }
+        self.options_data.clone_from(data);
+        let options = options::records(&self.templates, data, self.config.scope());
+        if options != self.options {
+            self.session.schedules.options.replace(options.len());
+            self.options = options;
+            self.pending = None;
+        }
+    }
+
+    /// The next message: the templates and options data that are due, then as many records from the front of the
+    /// slice as fit. With an empty slice a message comes only if something is due.
     ///
     /// Unless it is committed, the next call builds it anew.
     pub fn next_message(&mut self, records: &[FlowRecord], now: Instant) -> Option<Message<'_>> {
         self.pending = None;
         let records_wait = !records.is_empty();
         let mut after = self.session;
-        after.schedule.begin_message(now.monotonic, records_wait);
-        if !records_wait && after.schedule.next_template().is_none() {
+        let Schedules { templates: due, options: options_due } = &mut after.schedules;
+        due.begin_message(now.monotonic, records_wait);
+        options_due.begin_message(now.monotonic, records_wait);
+        if !records_wait && due.next_item().is_none() && options_due.next_item().is_none() {
             return None;
         }
 
@@ -135,8 +175,13 @@ impl Packer {
         let templates = &self.templates;
         let up_time = SysUpTime::at_next_second(now, config.sys_up_time_origin);
         let context = Context { up_time, prefix_lengths: templates.prefix_lengths() };
-        let size = aligned_size(config.message_size);
-        let schedule = &mut after.schedule;
+        let filling = Filling {
+            size: aligned_size(config.message_size),
+            templates,
+            options: &self.options,
+            records,
+            context,
+        };
         let written = match templates.protocol() {
             Protocol::Ipfix => {
                 let header = ipfix::MessageHeader {
@@ -146,8 +191,9 @@ impl Packer {
                     observation_domain_id: config.observation_domain_id,
                 };
                 let mut message = ipfix::OpenMessage::open(&mut self.octets, &header);
-                let written = fill(message.sets(), size, templates, schedule, records, &context);
-                after.sequence_number = after.sequence_number.wrapping_add(written.records as u32);
+                let written = filling.fill(message.sets(), &mut after.schedules);
+                let data_records = written.options + written.records;
+                after.sequence_number = after.sequence_number.wrapping_add(data_records as u32);
                 written
             }
             Protocol::NetflowV9 => {
@@ -159,13 +205,14 @@ impl Packer {
                     source_id: config.observation_domain_id,
                 };
                 let mut packet = netflow_v9::OpenPacket::open(&mut self.octets, &header);
-                let written = fill(packet.flow_sets(), size, templates, schedule, records, &context);
-                packet.count(written.templates + written.records);
+                let written = filling.fill(packet.flow_sets(), &mut after.schedules);
+                packet.count(written.templates + written.options + written.records);
                 after.sequence_number = after.sequence_number.wrapping_add(1);
                 written
             }
         };
-        after.schedule.end_message(written.templates, written.records, records_wait);
+        after.schedules.templates.end_message(written.templates, written.records, records_wait);
+        after.schedules.options.end_message(written.options, written.records, records_wait);
         self.pending = Some(after);
         Some(Message { octets: self.octets.as_slice(), records: written.records })
     }
@@ -179,19 +226,19 @@ impl Packer {
         }
     }
 
-    /// Sends templates again at once and then accelerated, as at the start: for a collector that came
-    /// back (it forgot them), and after a step of the wall clock (RFC 3954 section 7).
+    /// Sends templates and options data again at once and then accelerated, as at the start: for a collector that
+    /// came back (it forgot them), and after a step of the wall clock (RFC 3954 section 7).
     pub fn announce_templates(&mut self) {
-        self.session.schedule.announce();
-        if let Some(after) = &mut self.pending {
-            after.schedule.announce();
+        for session in [Some(&mut self.session), self.pending.as_mut()].into_iter().flatten() {
+            session.schedules.templates.announce();
+            session.schedules.options.announce();
         }
     }
 
-    /// When templates are due even if no record waits: call [`next_message`](Self::next_message) then.
+    /// When templates or options data are due even if no record waits: call [`next_message`](Self::next_message) then.
     /// In the past if they are due at once.
     pub fn template_deadline(&self) -> MonotonicNanos {
-        self.session.schedule.deadline()
+        self.session.schedules.templates.deadline().min(self.session.schedules.options.deadline())
     }
 
     /// Octets that a message may have.
@@ -221,12 +268,14 @@ fn check_message_size(templates: &TemplateSet, octets: usize) -> Result<(), Mess
         Protocol::Ipfix => ipfix::MessageHeader::LEN,
         Protocol::NetflowV9 => netflow_v9::PacketHeader::LEN,
     };
-    let longest = templates
+    let templates_and_records = templates
         .templates()
         .iter()
-        .map(|template| template.template_record_len.max(template.data_record_len))
-        .max()
-        .unwrap_or(0);
+        .flat_map(|template| [template.template_record_len, template.data_record_len]);
+    let options_templates =
+        templates.options_templates().iter().map(|template| template.template_record_len());
+    let longest = templates_and_records.chain(options_templates).chain([options::longest(templates)]);
+    let longest = longest.max().unwrap_or(0);
     let least = header + Set::HEADER_LEN + longest;
     if aligned_size(octets) < least || octets > LARGEST_MESSAGE {
         let least = least.next_multiple_of(4);
@@ -236,139 +285,4 @@ fn check_message_size(templates: &TemplateSet, octets: usize) -> Result<(), Mess
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use netflow_common::{FlowCounters, FlowKey, IpVersion};
-
-    use super::{super::TemplateOptions, *};
-    use crate::record::FlowEndReason;
-
-    fn new_packer(protocol: Protocol, message_size: usize) -> Result<Packer, MessageError> {
-        Packer::new(config(message_size), TemplateSet::new(&TemplateOptions::new(protocol)).unwrap())
-    }
-
-    fn config(message_size: usize) -> PackerConfig {
-        PackerConfig {
-            observation_domain_id: 7,
-            template_refresh: Duration::from_secs(60),
-            template_refresh_messages: NonZeroU32::new(20).unwrap(),
-            sys_up_time_origin: MonotonicNanos(0),
-            message_size,
-        }
-    }
-
-    fn records(ip_version: u8, count: usize) -> Vec<FlowRecord> {
-        let key = FlowKey { ip_version, ..FlowKey::default() };
-        let reason = FlowEndReason::IdleTimeout;
-        vec![FlowRecord::new(key, FlowCounters::default(), reason, &Instant::default()); count]
-    }
-
-    /// The sequence number of the next message and how many records it takes; the message is sent.
-    fn send(packer: &mut Packer, records: &[FlowRecord]) -> (u32, usize) {
-        let offset = match packer.templates.protocol() {
-            Protocol::Ipfix => 8,
-            Protocol::NetflowV9 => 12,
-        };
-        let message = packer.next_message(records, Instant::default()).unwrap();
-        let sequence = u32::from_be_bytes(message.octets[offset..offset + 4].try_into().unwrap());
-        let sent = (sequence, message.records);
-        packer.commit();
-        sent
-    }
-
-    #[test]
-    fn ipfix_counts_data_records_and_v9_counts_packets_modulo_2_to_the_32() {
-        // IPFIX-SEQ-2, V9-HDR-3
-        let records = records(IpVersion::V4, 3);
-        let mut ipfix = new_packer(Protocol::Ipfix, 1472).unwrap();
-        ipfix.session.sequence_number = u32::MAX - 1;
-        assert_eq!(send(&mut ipfix, &records), (u32::MAX - 1, 3));
-        assert_eq!(send(&mut ipfix, &records), (1, 3));
-
-        let mut v9 = new_packer(Protocol::NetflowV9, 1472).unwrap();
-        v9.session.sequence_number = u32::MAX;
-        assert_eq!(send(&mut v9, &records), (u32::MAX, 3));
-        assert_eq!(send(&mut v9, &records), (0, 3));
-    }
-
-    #[test]
-    fn a_session_starts_at_zero_and_templates_do_not_advance_ipfix() {
-        // IPFIX-SEQ-1, IPFIX-SEQ-3, V9-HDR-3
-        for (protocol, expected) in [(Protocol::Ipfix, [0, 0, 2]), (Protocol::NetflowV9, [0, 1, 2])] {
-            let mut packer = new_packer(protocol, 1472).unwrap();
-            let records = records(IpVersion::V6, 2);
-            let sent = [&[][..], &records, &records].map(|records| send(&mut packer, records).0);
-            assert_eq!(sent, expected);
-        }
-    }
-
-    #[test]
-    fn a_message_that_was_not_committed_is_built_anew_and_smaller() {
-        let records = records(IpVersion::V4, 50);
-        let mut packer = new_packer(Protocol::Ipfix, 1472).unwrap();
-        let now = Instant::default();
-        assert_eq!(packer.next_message(&records, now).unwrap().records, 18);
-        packer.set_message_size(484).unwrap();
-        packer.commit();
-        assert_eq!(packer.message_size(), 484);
-        let message = packer.next_message(&records, now).unwrap();
-        assert_eq!(message.records, 4);
-        // Version, Length, Export Time, Sequence Number 0, domain, and the templates as before.
-        assert_eq!(message.octets[..4], [0, 10, 1, 0xe0]);
-        assert_eq!(message.octets[8..18], [0, 0, 0, 0, 0, 0, 0, 7, 0, 2]);
-    }
-
-    #[test]
-    fn a_commit_without_a_message_does_nothing() {
-        let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
-        packer.commit();
-        assert_eq!(send(&mut packer, &[]).0, 0);
-        packer.commit();
-        packer.commit();
-        assert!(packer.next_message(&[], Instant::default()).is_none());
-        packer.commit();
-        assert_eq!(send(&mut packer, &records(IpVersion::V4, 1)).0, 1);
-    }
-
-    #[test]
-    fn an_announcement_survives_the_commit_of_the_message_before() {
-        let mut packer = new_packer(Protocol::Ipfix, 1472).unwrap();
-        assert!(packer.next_message(&[], Instant::default()).is_some());
-        packer.announce_templates();
-        packer.commit();
-        assert_eq!(packer.template_deadline(), MonotonicNanos(0));
-        assert!(packer.next_message(&[], Instant::default()).is_some());
-    }
-
-    #[test]
-    fn a_message_size_that_cannot_hold_every_record_is_refused() {
-        // UDP-MTU-5
-        for (protocol, least) in [(Protocol::Ipfix, 132), (Protocol::NetflowV9, 124)] {
-            let most = LARGEST_MESSAGE;
-            let mut packer = new_packer(protocol, least).unwrap();
-            for octets in [0, least - 1, most + 1] {
-                let refused = MessageError::MessageSize { protocol, octets, least, most };
-                assert_eq!(new_packer(protocol, octets).unwrap_err(), refused);
-                assert_eq!(packer.set_message_size(octets), Err(refused));
-            }
-            assert_eq!(packer.message_size(), least);
-        }
-    }
-
-    #[test]
-    fn a_template_refresh_without_length_is_refused() {
-        let config = PackerConfig { template_refresh: Duration::ZERO, ..config(1472) };
-        let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
-        assert!(matches!(Packer::new(config, templates), Err(MessageError::TemplateRefresh { .. })));
-    }
-
-    #[test]
-    fn building_messages_allocates_nothing() {
-        let records = records(IpVersion::V4, 2000);
-        let mut packer = new_packer(Protocol::Ipfix, LARGEST_MESSAGE).unwrap();
-        let before = packer.octets.as_slice().as_ptr();
-        assert_eq!(send(&mut packer, &records).1, 946);
-        assert_eq!(packer.octets.as_slice().as_ptr(), before);
-    }
-}
+mod tests;

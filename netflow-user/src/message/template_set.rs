@@ -8,10 +8,12 @@ use std::num::NonZeroU32;
 use crate::record::FlowRecord;
 
 use super::{
-    Group, Groups, InformationElement as E, MessageError, NumberSpace, Protocol,
+    Group, Groups, InformationElement as E, MessageError, NumberSpace, OptionsKinds, OptionsTemplate,
+    Protocol,
     data_record::PrefixLengths,
     field_table::{self, Row},
     group_table::group_rows,
+    options,
     template::{AddressFamily, Field, Template},
 };
 
@@ -71,6 +73,8 @@ pub struct TemplateOptions {
     pub biflow: bool,
     /// The enterprise number that elements of this exporter's own go by.
     pub enterprise_number: Option<NonZeroU32>,
+    /// Options data.
+    pub options: OptionsKinds,
 }
 
 impl TemplateOptions {
@@ -82,6 +86,7 @@ impl TemplateOptions {
             groups: Groups::default(),
             biflow: false,
             enterprise_number: None,
+            options: OptionsKinds::default(),
         }
     }
 
@@ -157,6 +162,8 @@ impl TemplateOptions {
 pub struct TemplateSet {
     protocol: Protocol,
     templates: Box<[Template]>,
+    options_templates: Vec<&'static OptionsTemplate>,
+    options_kinds: OptionsKinds,
     prefix_lengths: PrefixLengths,
 }
 
@@ -178,11 +185,16 @@ impl TemplateSet {
         } else {
             combination_id(&fields)
         };
-        let templates = fields.into_iter().zip(first_id..).map(|(fields, id)| Template::new(id, fields));
+        let templates: Box<[Template]> =
+            fields.into_iter().zip(first_id..).map(|(fields, id)| Template::new(id, fields)).collect();
+        let all_fields = templates.iter().flat_map(|template| &template.fields);
+        let options_templates = options::templates(options.protocol, &options.options, all_fields);
         let prefix = |element| options.prefix_length(element);
         Ok(Self {
             protocol: options.protocol,
-            templates: templates.collect(),
+            templates,
+            options_templates,
+            options_kinds: options.options.clone(),
             prefix_lengths: PrefixLengths {
                 source_ipv4: prefix(E::SOURCE_IPV4_ADDRESS),
                 destination_ipv4: prefix(E::DESTINATION_IPV4_ADDRESS),
@@ -205,6 +217,15 @@ impl TemplateSet {
     /// The fields of the records of one family, in wire order; of those with one direction.
     pub fn fields(&self, family: AddressFamily) -> &[Field] {
         &self.templates[family as usize].fields
+    }
+
+    /// The Options Templates, which are sent behind the others.
+    pub fn options_templates(&self) -> &[&'static OptionsTemplate] {
+        &self.options_templates
+    }
+
+    pub(super) fn options_kinds(&self) -> &OptionsKinds {
+        &self.options_kinds
     }
 
     /// The place in [`TemplateSet::templates`] of the template that a record goes by.

@@ -1,12 +1,12 @@
-//! When a Transport Session over UDP sends its templates.
+//! When a Transport Session over UDP sends its templates, and when its options data: each by a schedule.
 //!
-//! In: the time, whether records wait, and what the last message held. Out: which template the next
-//! message holds. This module refuses to know octets.
+//! In: the time, whether records wait, and what the last message held. Out: which item, a template or an options
+//! record, the next message holds. This module refuses to know octets.
 //!
-//! Datagrams get lost and collectors restart, so templates go out in rounds, again and again: at the
+//! Datagrams get lost and collectors restart, so items go out in rounds, again and again: at the
 //! start, with the first data if the start had none (UDP-TMPL-5), at thirds of the first period
 //! (V9-TMPL-8), then every period and every so many messages, whichever is first (UDP-TMPL-1,
-//! UDP-TMPL-3). A round that does not fit one message takes several (UDP-MTU-4).
+//! UDP-TMPL-3, UDP-TMPL-7). A round that does not fit one message takes several (UDP-MTU-4).
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -17,14 +17,17 @@ const ACCELERATED_ROUNDS: u8 = 3;
 
 /// A value: a message that was built but not sent leaves no trace, since it advanced a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct TemplateSchedule {
-    /// Templates of a round.
-    templates: usize,
+pub(super) struct Schedule {
+    /// Items of a round.
+    items: usize,
     period: Duration,
-    messages: NonZeroU32,
-    /// Templates of the current round that were sent; all of them between rounds.
+    /// A round is due after so many messages with data.
+    messages: Option<NonZeroU32>,
+    /// An announcement does not wait for data to go first.
+    is_urgent: bool,
+    /// Items of the current round that were sent; all of them between rounds.
     sent: usize,
-    /// Templates that were sent in this session: the first ones of the order of sending.
+    /// Items that were sent in this session: the first ones of the order of sending.
     known: usize,
     /// A round is due at once, and then accelerated ones.
     announced: bool,
@@ -32,21 +35,32 @@ pub(super) struct TemplateSchedule {
     accelerated: u8,
     /// The next round by time.
     due: MonotonicNanos,
-    /// Messages with data from the last message with templates on, that one included.
+    /// Messages with data from the last message with items on, that one included.
     data_messages: u32,
     /// No data was sent since the announcement.
     before_first_data: bool,
-    /// The last message had no room for data beside the templates.
+    /// The last message had no room for data beside the items.
     data_owed: bool,
 }
 
-impl TemplateSchedule {
-    pub fn new(templates: usize, period: Duration, messages: NonZeroU32) -> Self {
+impl Schedule {
+    /// Of templates: after a time and after so many messages.
+    pub fn of_templates(templates: usize, period: Duration, messages: NonZeroU32) -> Self {
+        Self::new(templates, period, Some(messages), false)
+    }
+
+    /// Of options records: what they say holds for the data behind them, so a change goes first (OPT-SAMP-2).
+    pub fn of_options(records: usize, period: Duration) -> Self {
+        Self::new(records, period, None, true)
+    }
+
+    fn new(items: usize, period: Duration, messages: Option<NonZeroU32>, is_urgent: bool) -> Self {
         Self {
-            templates,
+            items,
             period,
             messages,
-            sent: templates,
+            is_urgent,
+            sent: items,
             known: 0,
             announced: true,
             accelerated: 0,
@@ -63,18 +77,26 @@ impl TemplateSchedule {
         self.before_first_data = true;
     }
 
+    /// There are other items, to be announced.
+    pub fn replace(&mut self, items: usize) {
+        self.items = items;
+        self.sent = items;
+        self.known = 0;
+        self.announce();
+    }
+
     /// A message is begun: begins a round if one is due.
     pub fn begin_message(&mut self, now: MonotonicNanos, records_wait: bool) {
-        if self.sent < self.templates {
+        if self.sent < self.items || self.items == 0 {
             return;
         }
         // However short the period and however small the message, a round that kept data waiting is
         // followed by data, not by another round (UDP-TMPL-4).
-        if records_wait && self.data_owed {
+        if records_wait && self.data_owed && !(self.announced && self.is_urgent) {
             return;
         }
-        let due_by_messages =
-            records_wait && (self.before_first_data || self.data_messages >= self.messages.get());
+        let due_by_messages = records_wait
+            && (self.before_first_data || self.messages.is_some_and(|most| self.data_messages >= most.get()));
         if self.announced {
             self.announced = false;
             self.accelerated = ACCELERATED_ROUNDS;
@@ -95,26 +117,26 @@ impl TemplateSchedule {
         self.sent = 0;
     }
 
-    /// The place of the template that goes into this message next, if any.
-    pub fn next_template(&self) -> Option<usize> {
-        (self.sent < self.templates).then_some(self.sent)
+    /// The place of the item that goes into this message next, if any.
+    pub fn next_item(&self) -> Option<usize> {
+        (self.sent < self.items).then_some(self.sent)
     }
 
-    /// That template is in the message.
-    pub fn template_written(&mut self) {
+    /// That item is in the message.
+    pub fn item_written(&mut self) {
         self.sent += 1;
         self.known = self.known.max(self.sent);
     }
 
     /// Whether a Data Record may follow: its template was sent before, or stands earlier in this
     /// message (V9-TMPL-2, TMPL-ORD-2).
-    pub fn is_known(&self, template: usize) -> bool {
-        template < self.known
+    pub fn is_known(&self, item: usize) -> bool {
+        item < self.known
     }
 
     /// The message is complete.
-    pub fn end_message(&mut self, templates: usize, records: usize, records_wait: bool) {
-        if templates > 0 {
+    pub fn end_message(&mut self, items: usize, records: usize, records_wait: bool) {
+        if items > 0 {
             self.data_messages = 0;
         }
         if records > 0 {
@@ -126,7 +148,11 @@ impl TemplateSchedule {
 
     /// When a message is due even if no record waits.
     pub fn deadline(&self) -> MonotonicNanos {
-        if self.announced || self.sent < self.templates { MonotonicNanos(0) } else { self.due }
+        match () {
+            () if self.items == 0 => MonotonicNanos(u64::MAX),
+            () if self.announced || self.sent < self.items => MonotonicNanos(0),
+            () => self.due,
+        }
     }
 }
 
@@ -136,22 +162,16 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(60);
 
-    fn schedule(messages: u32) -> TemplateSchedule {
-        TemplateSchedule::new(2, PERIOD, NonZeroU32::new(messages).expect("tests pass more than 0"))
+    fn schedule(messages: u32) -> Schedule {
+        Schedule::of_templates(2, PERIOD, NonZeroU32::new(messages).expect("tests pass more than 0"))
     }
 
     /// One message with room for `room` templates, and for data beside them if `data_fits`.
-    fn message(
-        schedule: &mut TemplateSchedule,
-        seconds: u64,
-        wait: bool,
-        room: usize,
-        data_fits: bool,
-    ) -> usize {
+    fn message(schedule: &mut Schedule, seconds: u64, wait: bool, room: usize, data_fits: bool) -> usize {
         schedule.begin_message(MonotonicNanos(seconds * 1_000_000_000), wait);
         let mut templates = 0;
-        while schedule.next_template().is_some() && templates < room {
-            schedule.template_written();
+        while schedule.next_item().is_some() && templates < room {
+            schedule.item_written();
             templates += 1;
         }
         let data = wait && (templates == 0 || data_fits) && schedule.is_known(1);
@@ -160,7 +180,7 @@ mod tests {
     }
 
     /// The seconds at which an idle session sends templates.
-    fn idle_rounds(schedule: &mut TemplateSchedule, seconds: impl Iterator<Item = u64>) -> Vec<u64> {
+    fn idle_rounds(schedule: &mut Schedule, seconds: impl Iterator<Item = u64>) -> Vec<u64> {
         seconds.filter(|&second| message(schedule, second, false, 2, true) > 0).collect()
     }
 
@@ -226,5 +246,30 @@ mod tests {
         assert_eq!(schedule.deadline(), MonotonicNanos(0));
         message(&mut schedule, 7, false, 2, true);
         assert_eq!(schedule.deadline(), MonotonicNanos(27_000_000_000));
+    }
+
+    #[test]
+    fn a_change_of_options_goes_before_the_data_that_wait() {
+        // OPT-SAMP-2
+        let mut options = Schedule::of_options(2, PERIOD);
+        assert_eq!(message(&mut options, 0, true, 2, false), 2);
+        options.replace(2);
+        assert_eq!(options.deadline(), MonotonicNanos(0));
+        assert_eq!(message(&mut options, 0, true, 2, false), 2);
+        assert_eq!(message(&mut options, 1, true, 2, true), 0);
+    }
+
+    #[test]
+    fn without_items_nothing_is_ever_due() {
+        let mut options = Schedule::of_options(0, PERIOD);
+        assert_eq!(message(&mut options, 0, true, 2, true), 0);
+        assert_eq!(options.deadline(), MonotonicNanos(u64::MAX));
+    }
+
+    #[test]
+    fn options_are_not_repeated_by_messages() {
+        let mut options = Schedule::of_options(1, PERIOD);
+        let sent: Vec<u64> = (0..100).filter(|_| message(&mut options, 1, true, 2, true) > 0).collect();
+        assert_eq!(sent, [0]);
     }
 }

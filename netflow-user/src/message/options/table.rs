@@ -1,0 +1,132 @@
+//! The Options Templates there are, with their ids: those of a table that collectors were tested with.
+
+use crate::message::InformationElement as E;
+
+use super::{OptionsField, OptionsTemplate};
+
+const fn field(element: E, length: u16) -> OptionsField {
+    if let Some(full) = element.data_type().length() {
+        assert!(length == full, "options data have no reduced sizes (TPL-RULE-10)");
+    }
+    OptionsField { id: element.id(), name: element.name(), length }
+}
+
+const fn text(element: E) -> OptionsField {
+    field(element, OptionsField::VARIABLE)
+}
+
+/// v9 scope type 1, the exporter itself (RFC 3954 section 6.1).
+const SYSTEM: OptionsField = OptionsField { id: 1, name: "scope System", length: 4 };
+
+const fn template(id: u16, scopes: usize, fields: &'static [OptionsField]) -> OptionsTemplate {
+    OptionsTemplate { id, scopes, fields, shares_set: true }
+}
+
+/// Alone in its template: some collectors do not know it together with others (TPL-RULE-9).
+pub(super) static SAMPLING: OptionsTemplate =
+    template(516, 1, &[field(E::OBSERVATION_DOMAIN_ID, 4), field(E::SAMPLING_INTERVAL, 4)]);
+
+/// RFC 7011 section 4.4.
+pub(super) static FLOW_KEYS: OptionsTemplate =
+    template(515, 1, &[field(E::TEMPLATE_ID, 2), field(E::FLOW_KEY_INDICATOR, 8)]);
+
+/// RFC 5476 section 6.5.2.1.
+pub(super) static COUNT_SELECTOR: OptionsTemplate = template(
+    517,
+    1,
+    &[
+        field(E::SELECTOR_ID, 8),
+        field(E::SELECTOR_ALGORITHM, 2),
+        field(E::SAMPLING_PACKET_INTERVAL, 4),
+        field(E::SAMPLING_PACKET_SPACE, 4),
+    ],
+);
+
+/// RFC 5476 section 6.5.2.4.
+pub(super) static RANDOM_SELECTOR: OptionsTemplate = template(
+    518,
+    1,
+    &[field(E::SELECTOR_ID, 8), field(E::SELECTOR_ALGORITHM, 2), field(E::SAMPLING_PROBABILITY, 8)],
+);
+
+/// RFC 7014 section 7.1: of flows, not of packets.
+pub(super) static FLOW_SELECTOR: OptionsTemplate = template(
+    526,
+    1,
+    &[field(E::SELECTOR_ID, 8), field(E::FLOW_SELECTOR_ALGORITHM, 2), field(E::SAMPLING_PROBABILITY, 8)],
+);
+
+pub(super) static INTERFACES: OptionsTemplate = OptionsTemplate {
+    shares_set: false,
+    ..template(
+        522,
+        1,
+        &[
+            field(E::OBSERVATION_DOMAIN_ID, 4),
+            field(E::INGRESS_INTERFACE, 4),
+            field(E::INTERFACE_NAME, 32),
+            field(E::INTERFACE_DESCRIPTION, 64),
+        ],
+    )
+};
+
+/// RFC 5610 section 3.9.
+pub(super) static ELEMENT_TYPES: OptionsTemplate = OptionsTemplate {
+    shares_set: false,
+    ..template(
+        524,
+        2,
+        &[
+            field(E::INFORMATION_ELEMENT_ID, 2),
+            field(E::PRIVATE_ENTERPRISE_NUMBER, 4),
+            field(E::INFORMATION_ELEMENT_DATA_TYPE, 1),
+            field(E::INFORMATION_ELEMENT_SEMANTICS, 1),
+            field(E::INFORMATION_ELEMENT_UNITS, 2),
+            field(E::INFORMATION_ELEMENT_RANGE_BEGIN, 8),
+            field(E::INFORMATION_ELEMENT_RANGE_END, 8),
+            text(E::INFORMATION_ELEMENT_NAME),
+            text(E::INFORMATION_ELEMENT_DESCRIPTION),
+        ],
+    )
+};
+
+/// RFC 6235 section 6.1.
+pub(super) static ANONYMISATION: OptionsTemplate = template(
+    525,
+    2,
+    &[
+        field(E::TEMPLATE_ID, 2),
+        field(E::INFORMATION_ELEMENT_ID, 2),
+        field(E::ANONYMIZATION_FLAGS, 2),
+        field(E::ANONYMIZATION_TECHNIQUE, 2),
+    ],
+);
+
+pub(super) static V9_SAMPLING: OptionsTemplate = template(512, 1, &[SYSTEM, field(E::SAMPLING_INTERVAL, 4)]);
+
+pub(super) static V9_INTERFACES: OptionsTemplate = OptionsTemplate {
+    shares_set: false,
+    ..template(
+        513,
+        1,
+        &[
+            SYSTEM,
+            field(E::INGRESS_INTERFACE, 4),
+            field(E::INTERFACE_NAME, 32),
+            field(E::INTERFACE_DESCRIPTION, 64),
+        ],
+    )
+};
+
+/// Those of IPFIX.
+#[cfg(test)]
+pub(super) static IPFIX: [&OptionsTemplate; 8] = [
+    &SAMPLING,
+    &FLOW_KEYS,
+    &COUNT_SELECTOR,
+    &RANDOM_SELECTOR,
+    &FLOW_SELECTOR,
+    &INTERFACES,
+    &ELEMENT_TYPES,
+    &ANONYMISATION,
+];

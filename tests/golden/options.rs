@@ -1,0 +1,125 @@
+//! Options data, against the vectors that hold one record of each kind.
+
+use std::num::NonZeroU32;
+
+use netflow_user::message::{
+    Anonymised, DEFAULT_KEY, Group, InformationElement as E, InterfaceName, OptionsData, OptionsKinds,
+    Packer, Protocol, SamplingMethod, TemplateOptions, TemplateSet,
+};
+
+use crate::{NOW, check_file, packer, send, vector, vectors};
+
+fn kinds(method: SamplingMethod) -> OptionsKinds {
+    OptionsKinds {
+        sampling: Some(method),
+        interfaces: true,
+        flow_keys: true,
+        anonymised: vec![Anonymised { element_id: 8, flags: 1, technique: 2 }],
+    }
+}
+
+fn data() -> OptionsData {
+    let interface = |index, name: &str, description: &str| InterfaceName {
+        index,
+        name: name.to_owned(),
+        description: description.to_owned(),
+    };
+    let interfaces = vec![interface(2, "eth0", "uplink eth0"), interface(3, "eth1", "lan eth1")];
+    OptionsData { sampled_one_in: NonZeroU32::new(100), interfaces }
+}
+
+fn session(options: &TemplateOptions, data: &OptionsData) -> (TemplateSet, Packer) {
+    let templates = TemplateSet::new(options).unwrap();
+    let mut packer = packer(&templates);
+    packer.set_options_data(data);
+    (templates, packer)
+}
+
+/// The Sets of a message, behind a header of this length.
+fn sets(message: &[u8], header: usize) -> Vec<&[u8]> {
+    let mut rest = &message[header..];
+    let mut sets = Vec::new();
+    while !rest.is_empty() {
+        let length = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        let (set, behind) = rest.split_at(length);
+        sets.push(set);
+        rest = behind;
+    }
+    sets
+}
+
+/// Which of our Sets stand in none of these messages.
+fn missing<'a>(ours: &'a [u8], header: usize, vectors: &[Vec<u8>]) -> Vec<&'a [u8]> {
+    let known: Vec<&[u8]> = vectors.iter().flat_map(|message| sets(message, header)).collect();
+    sets(ours, header).into_iter().filter(|set| !known.contains(set)).collect()
+}
+
+#[test]
+fn netflow_v9_options_are_those_of_the_vector() {
+    // V9-OPT-1, V9-OPT-4, V9-HDR-2
+    let method = SamplingMethod::Count;
+    let options = TemplateOptions { options: kinds(method), ..TemplateOptions::new(Protocol::NetflowV9) };
+    let mut data = data();
+    data.interfaces.truncate(1);
+    let (templates, mut packer) = session(&options, &data);
+    let octets = send(&mut packer, &[]);
+    assert!(missing(&octets, 20, &[vector(vectors::NETFLOW_V9_OPTIONS)]).is_empty());
+    assert_eq!(octets[2..4], [0, 6], "two templates, two options templates, two options records");
+    check_file(
+        "netflow_v9/options.hex",
+        "VEC-4 without the exporter's totals. Differs in: Count (6, there 8).",
+        &templates,
+        &octets,
+    );
+}
+
+#[test]
+fn ipfix_options_are_those_of_the_vectors() {
+    // IPFIX-SEQ-4, STAT-KEY-1, STAT-KEY-2, TPL-RULE-5, TPL-RULE-8, TPL-RULE-9
+    let method = SamplingMethod::Count;
+    // The vector's key has no direction and no version.
+    let not_there = [E::FLOW_DIRECTION, E::IP_VERSION];
+    let key = DEFAULT_KEY.into_iter().filter(|part| !not_there.contains(&part.element)).collect();
+    let options = TemplateOptions { options: kinds(method), key, ..TemplateOptions::new(Protocol::Ipfix) };
+    let (templates, mut packer) = session(&options, &data());
+    let octets = send(&mut packer, &[]);
+    let vectors = [vector(vectors::IPFIX_OPTIONS_TEMPLATES), vector(vectors::IPFIX_OPTIONS_DATA)];
+    let ids = |sets: Vec<&[u8]>| -> Vec<u16> {
+        sets.iter().map(|set| u16::from_be_bytes([set[0], set[1]])).collect()
+    };
+    assert_eq!(ids(sets(&octets, 16)), [2, 3, 3, 3, 3, 3, 516, 517, 515, 522, 522, 525]);
+    // Templates of a key without direction have other ids, of which the flow keys and anonymisation speak.
+    assert_eq!(ids(missing(&octets, 16, &vectors)), [2, 515, 525]);
+    assert_eq!(octets[8..12], [0; 4]);
+    let next = packer.next_message(&crate::flows()[..1], NOW).unwrap();
+    assert_eq!(next.octets[8..12], [0, 0, 0, 7], "options records count as Data Records");
+    // The worked values of keys without direction.
+    let indicators: Vec<&[u8]> =
+        sets(&octets, 16)[8][4..].chunks_exact(10).map(|record| &record[2..]).collect();
+    assert_eq!(indicators, [[0, 0, 0, 0, 0, 0, 0xd6, 0x0b], [0, 0, 0, 0, 0, 1, 0x96, 0x0b]]);
+    check_file(
+        "ipfix/options.hex",
+        "Sets of VEC-6 and VEC-7, but for the ids of templates.",
+        &templates,
+        &octets,
+    );
+}
+
+#[test]
+fn ipfix_says_how_packets_are_chosen_and_what_own_elements_are() {
+    for (method, name) in [(SamplingMethod::Random, "random"), (SamplingMethod::FlowHash, "flow_hash")] {
+        let options = TemplateOptions {
+            groups: [Group::Tos, Group::Tcp].into_iter().collect(),
+            enterprise_number: NonZeroU32::new(32473),
+            options: OptionsKinds { sampling: Some(method), ..OptionsKinds::default() },
+            ..TemplateOptions::new(Protocol::Ipfix)
+        };
+        let (templates, mut packer) = session(&options, &data());
+        check_file(
+            &format!("ipfix/options_{name}.hex"),
+            "Sampling, and the types of own elements under the example enterprise number (RFC 5610).",
+            &templates,
+            &send(&mut packer, &[]),
+        );
+    }
+}
