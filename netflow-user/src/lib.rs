@@ -31,7 +31,7 @@ pub enum Decided {
     /// `netflow run`.
     Run(Box<RunConfig>),
     /// `netflow read`.
-    Read(ReadConfig),
+    Read(Box<ReadConfig>),
     /// `netflow collect`.
     Collect(CollectConfig),
 }
@@ -50,7 +50,7 @@ impl Decided {
         let result = runtime.block_on(async {
             match self {
                 Self::Run(config) => agent::run(*config).await,
-                Self::Read(config) => agent::read(config).await,
+                Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
             }
         });

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     let decided = match cli.command {
         Command::Run(run) => RunConfig::new(*run).map(|config| Decided::Run(Box::new(config))),
-        Command::Read(read) => ReadConfig::new(*read).map(Decided::Read),
+        Command::Read(read) => ReadConfig::new(*read).map(|config| Decided::Read(Box::new(config))),
         Command::Collect(collect) => CollectConfig::new(collect).map(Decided::Collect),
     };
     match decided {

@@ -23,6 +23,10 @@ pub struct Decoded {
     pub length_or_count: u16,
     pub template_records: usize,
     pub data_records: Vec<Fields>,
+    /// Options Template Records.
+    pub options_templates: usize,
+    /// Records of Options Templates, without v9's scopes: template id, fields.
+    pub options_records: Vec<(u16, Fields)>,
 }
 
 #[derive(Default)]
@@ -73,6 +77,21 @@ impl Collector {
                         decoded.data_records.push(self.fields(id, record.iter().map(|(_, value)| value)));
                     }
                 }
+                v9::FlowSetBody::OptionsTemplate(set) => {
+                    for template in &set.templates {
+                        let ids =
+                            template.option_fields.iter().map(|field| field.field_type_number).collect();
+                        self.learn_options(template.template_id, ids, &mut decoded);
+                    }
+                }
+                v9::FlowSetBody::OptionsData(data) => {
+                    let id = flow_set.header.flowset_id;
+                    for record in &data.fields {
+                        assert_eq!(record.scope_fields.len(), 1);
+                        let fields = self.fields(id, record.options_fields.iter().map(|(_, value)| value));
+                        decoded.options_records.push((id, fields));
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -99,6 +118,19 @@ impl Collector {
                     }
                     continue;
                 }
+                ipfix::FlowSetBody::OptionsTemplate(template) => {
+                    let ids = template.fields.iter().map(|field| field.field_type_number).collect();
+                    self.learn_options(template.template_id, ids, &mut decoded);
+                    continue;
+                }
+                ipfix::FlowSetBody::OptionsData(data) => {
+                    let id = set.header.header_id;
+                    for record in &data.fields {
+                        let fields = self.fields(id, record.iter().map(|(_, value)| value));
+                        decoded.options_records.push((id, fields));
+                    }
+                    continue;
+                }
                 other => panic!("{other:?}"),
             };
             for template in templates {
@@ -107,6 +139,12 @@ impl Collector {
             }
         }
         decoded
+    }
+
+    fn learn_options(&mut self, id: u16, ids: Vec<u16>, decoded: &mut Decoded) {
+        self.learn(id, ids, decoded);
+        decoded.template_records -= 1;
+        decoded.options_templates += 1;
     }
 
     fn learn(&mut self, id: u16, ids: Vec<u16>, decoded: &mut Decoded) {

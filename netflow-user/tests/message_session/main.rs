@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod collector;
+mod options;
 mod random;
 
 use std::{num::NonZeroU32, time::Duration};
