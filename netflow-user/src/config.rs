@@ -9,7 +9,8 @@ use crate::{
     flow_cache::{FlowCacheError, Timeouts},
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     message::{
-        DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, TemplateOptions, TemplateSet,
+        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol,
+        SamplingMethod, TemplateOptions, TemplateSet,
     },
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
@@ -138,8 +139,10 @@ pub struct ExportConfig {
     pub groups: Groups,
     /// Enterprise number of this exporter's own elements.
     pub enterprise_number: Option<NonZeroU32>,
-    /// Which options data there are.
-    pub options: OptionsKinds,
+    /// How packets are sampled, and that one in so many is metered at the start.
+    pub sampling: Option<(SamplingMethod, NonZeroU32)>,
+    /// Elements whose values are anonymised.
+    pub anonymised: Vec<Anonymised>,
     /// Records per second and destination.
     pub rate: Option<u64>,
     /// How the built-in collector prints.
@@ -256,7 +259,8 @@ impl ExportConfig {
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
             options_refresh: export.options_refresh,
-            options: OptionsKinds::default(),
+            sampling: None,
+            anonymised: Vec::new(),
             message_size,
             key: DEFAULT_KEY.to_vec(),
             groups: Groups::default(),
@@ -280,8 +284,19 @@ impl ExportConfig {
             groups: self.groups,
             biflow: false,
             enterprise_number: self.enterprise_number,
-            options: self.options.clone(),
+            options: OptionsKinds {
+                sampling: self.sampling.map(|(method, _)| method),
+                interfaces: false,
+                // Collectors take the default key for granted.
+                flow_keys: self.key != DEFAULT_KEY,
+                anonymised: self.anonymised.clone(),
+            },
         }
+    }
+
+    /// What options data say at the start, if anything.
+    pub fn options_data(&self) -> Option<OptionsData> {
+        self.sampling.map(|(_, one_in)| OptionsData { sampled_one_in: Some(one_in), interfaces: Vec::new() })
     }
 }
 

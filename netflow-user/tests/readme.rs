@@ -1,14 +1,14 @@
 //! README's tables against what the program does: options, exported fields, reasons.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use clap::CommandFactory as _;
 use netflow_common::{Loss, Note, Refusal};
 use netflow_user::{
     cli::Cli,
     ledger::NotSent,
-    message::{Protocol, TemplateOptions, TemplateSet, template::AddressFamily},
+    message::{Group, Protocol, TemplateOptions, TemplateSet, template::AddressFamily},
 };
 
 const README: &str = include_str!("../../README.md");
@@ -97,6 +97,36 @@ fn every_exported_field_stands_in_readme_with_its_length() {
             );
         }
     }
+}
+
+#[test]
+fn every_field_of_every_group_stands_in_readme_with_its_length() {
+    let rows = table("groups");
+    for group in Group::ALL {
+        let options = TemplateOptions {
+            groups: [group].into_iter().collect(),
+            enterprise_number: NonZeroU32::new(32473),
+            ..TemplateOptions::new(Protocol::Ipfix)
+        };
+        let (templates, plain) = (
+            TemplateSet::new(&options).unwrap(),
+            TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap(),
+        );
+        let row = rows.iter().find(|row| row[0] == format!("`{}`", group.name())).unwrap();
+        let mut documented: BTreeSet<&str> = row[1].split(", ").collect();
+        for family in AddressFamily::ALL {
+            for field in &templates.fields(family)[plain.fields(family).len()..] {
+                let own = if field.enterprise_number == 0 { "" } else { "own " };
+                let text = format!("{} {own}{}/{}", field.name(), field.id(), field.length);
+                assert!(row[1].split(", ").any(|said| said == text), "{text} is missing for {}", row[0]);
+                documented.retain(|said| *said != text);
+            }
+        }
+        // It is in the key already.
+        documented.remove("ipClassOfService 5/1");
+        assert!(documented.is_empty(), "{documented:?} are no fields of {}", row[0]);
+    }
+    assert_eq!(rows.len(), Group::ALL.len());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::{
     flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Generation, Kernel},
     ledger::{Imbalance, Ledger, Tally},
+    message::OptionsData,
     record::{FlowEndReason, FlowRecord, IntoRecord},
     route::Routes,
     time::{Instant, MonotonicNanos},
@@ -75,6 +76,15 @@ impl Outflow {
             queue.offer(batch.clone());
         }
         self.records.clear();
+    }
+
+    /// What options data say of the records from now on: those before go first (OPT-SAMP-2).
+    pub(super) fn announce(&mut self, data: OptionsData, at: Option<Instant>) {
+        self.flush(at);
+        let batch = Batch::of_options(Arc::new(data));
+        for queue in &self.queues {
+            queue.offer(batch.clone());
+        }
     }
 
     /// After a batch has been offered: blocks until the queues have room for the next, until `deadline` at most.

@@ -95,13 +95,17 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
+    let mut outflow = Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
+        .with_routes(routes);
+    if let Some(options) = config.export.options_data() {
+        outflow.announce(options, None);
+    }
     let meter = Meter::<(FlowKey, FlowCounters)> {
         kernel,
         ticks,
         drain: Drain::new(config.drain_place),
         cache: cache(&config.flows)?,
-        outflow: Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
-            .with_routes(routes),
+        outflow,
         flip: config.flip,
         ledger_file,
         lost: 0,

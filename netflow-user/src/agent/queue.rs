@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     ledger::{DestinationBooks, NotSent, Volume},
+    message::OptionsData,
     record::FlowRecord,
     time::Instant,
 };
@@ -25,11 +26,17 @@ pub(super) struct Batch {
     pub(super) volume: Volume,
     /// The instant to put on messages; `None` means the instant they are sent at.
     pub(super) at: Option<Instant>,
+    /// In place of records: what options data say of those behind it.
+    pub(super) options: Option<Arc<OptionsData>>,
 }
 
 impl Batch {
     pub(super) fn new(records: &[FlowRecord], at: Option<Instant>) -> Self {
-        Self { records: records.into(), volume: volume(records), at }
+        Self { records: records.into(), volume: volume(records), at, options: None }
+    }
+
+    pub(super) fn of_options(data: Arc<OptionsData>) -> Self {
+        Self { options: Some(data), ..Self::new(&[], None) }
     }
 }
 

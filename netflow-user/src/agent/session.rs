@@ -198,6 +198,13 @@ impl Session {
     }
 
     async fn take(&mut self, batch: &Batch) {
+        if let Some(options) = &batch.options {
+            // What it does not hold for goes before it.
+            self.send(true).await;
+            self.packer.set_options_data(options);
+            self.send(true).await;
+            return;
+        }
         if batch.at != self.at && !self.pending.is_empty() {
             // A message states one instant. Records of another one may be years away from it in a capture, and then
             // v9's 32 bits would not reach them.
