@@ -10,6 +10,7 @@ use nom_derive::Parse;
 use super::element::Element;
 use super::flow::{DecodedFlow, SysUpTime};
 use super::template::{Fields, Template, TemplateSet};
+use super::type_information::{Described, Told};
 use super::value::Value;
 
 /// Transport Sessions and domains remembered at once; the one not heard for longest makes room.
@@ -74,6 +75,8 @@ struct Session {
     missing: u32,
     /// systemInitTimeMilliseconds, if the Exporter told it in options data.
     started: Option<u64>,
+    /// The exporter's own elements, from type records.
+    told: Told,
     /// The number of the datagram last heard.
     heard: u64,
 }
@@ -182,9 +185,17 @@ impl Session {
                     if template.is_options {
                         options_records += read.records.len();
                         self.started = read.records.iter().find_map(system_init_time).or(self.started);
+                        for (element, described) in read.records.iter().filter_map(Described::of) {
+                            if described.keep(element, &mut self.told) {
+                                self.templates
+                                    .values_mut()
+                                    .for_each(|template| template.describe(&self.told));
+                            }
+                        }
                     } else {
                         let clock = message.clock(self.started);
-                        flows.extend(read.records.into_iter().map(|fields| message.flow(fields, clock)));
+                        let records = read.records.into_iter();
+                        flows.extend(records.map(|fields| message.flow(fields, clock, &self.told)));
                     }
                 }
             }
@@ -205,7 +216,8 @@ impl Session {
         loop {
             match kind.next(&mut set) {
                 Ok(None) => return true,
-                Ok(Some((id, template))) => {
+                Ok(Some((id, mut template))) => {
+                    template.describe(&self.told);
                     let before = self.templates.get(&id).map_or(0, Template::cost);
                     let fields = self.fields - before + template.cost();
                     if fields > MAX_SESSION_FIELDS {
@@ -253,9 +265,9 @@ impl Session {
 }
 
 impl Message<'_> {
-    fn flow(&self, fields: Fields, clock: Option<SysUpTime>) -> DecodedFlow {
+    fn flow(&self, fields: Fields, clock: Option<SysUpTime>, told: &Told) -> DecodedFlow {
         let SessionKey { exporter, version, domain } = self.key;
-        DecodedFlow::new(exporter, version, domain, clock, fields)
+        DecodedFlow::new(exporter, version, domain, clock, fields, Told::clone(told))
     }
 
     /// The counter behind flowStartSysUpTime at the Export Time: v9 says it, an IPFIX Exporter says when

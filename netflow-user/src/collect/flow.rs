@@ -1,11 +1,13 @@
 //! A decoded Flow Record: fields with names, and the few of them the tables need.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::element::Element;
 use super::template::Fields;
+use super::type_information::Told;
 use super::value::{Timestamp, Value};
 
 /// The order of the well-known fields in the output, whatever the template's; others follow in the
@@ -32,6 +34,8 @@ pub struct DecodedFlow {
     pub observation_domain_id: u32,
     /// The fields, well-known ones first.
     pub fields: Vec<(Element, Value)>,
+    /// What the exporter has told of elements of its own.
+    told: Told,
 }
 
 /// One instant on a device's own clock and on the wall clock.
@@ -63,12 +67,13 @@ impl DecodedFlow {
         observation_domain_id: u32,
         clock: Option<SysUpTime>,
         mut fields: Fields,
+        told: Told,
     ) -> Self {
         if let Some(clock) = clock {
             make_absolute(&mut fields, clock);
         }
         fields.sort_by_key(|(element, _)| rank(*element));
-        Self { exporter, protocol_version, observation_domain_id, fields }
+        Self { exporter, protocol_version, observation_domain_id, fields, told }
     }
 
     /// The value of one of IANA's elements.
@@ -199,7 +204,8 @@ impl Serialize for DecodedFlow {
         map.serialize_entry("observationDomainId", &self.observation_domain_id)?;
         map.serialize_entry("protocolVersion", &self.protocol_version)?;
         for (index, (element, value)) in self.fields.iter().enumerate() {
-            let name = element.name();
+            let told = self.told.get(element).map(|described| Cow::Borrowed(described.name.as_str()));
+            let name = told.unwrap_or_else(|| element.name());
             let before = self.fields[..index].iter().filter(|(other, _)| other == element).count()
                 + usize::from(name == "observationDomainId");
             if before == 0 {

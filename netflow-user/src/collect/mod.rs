@@ -13,6 +13,7 @@ mod line;
 mod listener;
 mod screen;
 mod template;
+mod type_information;
 mod value;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use netflow_parser::{FieldDataType, FieldValue};
 use nom_derive::Parse;
 
 use super::element::Element;
+use super::type_information::Told;
 use super::value::Value;
 
 /// The length that means: each record says it (RFC 7011 section 7).
@@ -109,6 +110,15 @@ impl Template {
             return Err(BadTemplate);
         }
         Ok(Self { fields, is_options, shortest_record })
+    }
+
+    /// Reads elements of the exporter's own as it described them.
+    pub(super) fn describe(&mut self, told: &Told) {
+        for field in &mut self.fields {
+            if let Some(described) = told.get(&field.element) {
+                field.data_type = described.data_type;
+            }
+        }
     }
 
     /// How many fields a record has: what keeping this template costs.

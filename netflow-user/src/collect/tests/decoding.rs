@@ -214,3 +214,30 @@ fn a_late_message_is_found_again_and_a_restart_is_one_gap() {
     let counters = collector.counters();
     assert_eq!((counters.sequence_gaps, counters.missing_records), (2, 0), "{counters:?}");
 }
+
+#[test]
+fn elements_of_an_exporters_own_have_the_names_it_tells() {
+    // RFC 5610: a template with element 7 of enterprise 32473, its options template, type record, then a flow.
+    let from = exporter();
+    let message = |sequence: u8, sets: &[&[u8]]| {
+        let sets = sets.concat();
+        let length = u8::try_from(16 + sets.len()).unwrap();
+        let header = [0, 10, 0, length, 0, 0, 0, 1, 0, 0, 0, sequence, 0, 0, 0, 7];
+        [&header, &sets[..]].concat()
+    };
+    let template = [0, 2, 0, 16, 1, 0, 0, 1, 0x80, 7, 0, 4, 0, 0, 0x7e, 0xd9];
+    let types =
+        [0, 3, 0, 28, 2, 12, 0, 4, 0, 2, 1, 47, 0, 2, 1, 90, 0, 4, 1, 83, 0, 1, 1, 85, 255, 255, 0, 0];
+    let record = [2, 12, 0, 20, 0, 7, 0, 0, 0x7e, 0xd9, 3, 8, b't', b'u', b'n', b'n', b'e', b'l', b'I', b'd'];
+    let flow = [1, 0, 0, 8, 0, 0, 1, 2];
+    let mut collector = Collector::new();
+    let flows = collector.decode(from, &message(0, &[&template, &flow]));
+    assert_eq!(serde_json::to_value(&flows[0]).unwrap()["enterprise32473element7"], "0x00000102");
+    // The template comes again after the type record.
+    for (sequence, sets) in [(1, vec![&types[..], &record, &flow]), (3, vec![&template[..], &flow])] {
+        let flows = collector.decode(from, &message(sequence, &sets));
+        assert_eq!(serde_json::to_value(&flows[0]).unwrap()["tunnelId"], 258);
+    }
+    let counters = collector.counters();
+    assert_eq!((counters.options_records, counters.malformed, counters.sequence_gaps), (1, 0, 0));
+}
