@@ -98,9 +98,12 @@ pub fn in_one_line(error: &clap::Error) -> Option<String> {
 /// `netflow run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Interface to meter, may be repeated [default: that of the default route]
+    /// Interface to meter, or a glob ('eth*', '*'), may be repeated [default: that of the default route]
     #[arg(short, long = "interface", value_name = "NAME", help_heading = "Packets")]
     pub interface: Vec<String>,
+    /// Interfaces that globs do not take, may be repeated
+    #[arg(long, value_name = "GLOB", requires = "interface", help_heading = "Packets")]
+    pub exclude_interface: Vec<String>,
     /// Where XDP runs: native is in the driver, generic in the stack
     #[arg(long, value_name = "MODE", default_value = "auto", help_heading = "Packets")]
     pub xdp_mode: XdpMode,

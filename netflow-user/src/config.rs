@@ -7,6 +7,7 @@ use crate::{
     collect::{CollectError, Format, Listener},
     drain::Place,
     flow_cache::{FlowCacheError, Timeouts},
+    interface::{Selection, SelectionError},
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     message::{
         Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol,
@@ -48,19 +49,16 @@ pub enum ConfigError {
     /// What the protocol has no words for.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// The same interface twice.
-    #[error("-i {name} is given twice")]
-    InterfaceTwice {
-        /// Its name.
-        name: String,
-    },
+    /// Interfaces that cannot be asked for.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
 }
 
 /// `netflow run`.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
-    /// Interfaces by name; none means that of the default route.
-    pub interfaces: Vec<String>,
+    /// Interfaces by name and glob; none means that of the default route.
+    pub interfaces: Selection,
     /// XDP mode.
     pub xdp_mode: XdpMode,
     /// Tap mode although the host uses the interface.
@@ -162,13 +160,7 @@ impl RunConfig {
         if run.map_size.get() > 1 << 24 {
             return Err(ConfigError::MapSize { given: run.map_size.get() });
         }
-        let mut interfaces: Vec<String> = Vec::new();
-        for name in run.interface {
-            if interfaces.contains(&name) {
-                return Err(ConfigError::InterfaceTwice { name });
-            }
-            interfaces.push(name);
-        }
+        let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
         let tap = run.tap || run.tap_anyway;
         Ok(Self {
             interfaces,

@@ -12,6 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     AgentError, PATIENCE,
+    control::{Attaching, Control},
     ledger_file::LedgerWriter,
     queue::{Batch, Queue},
 };
@@ -155,6 +156,10 @@ pub(super) struct Meter<F: Flow> {
     pub(super) lost: u64,
     /// The kernel program's log, passed on at each tick.
     pub(super) explain: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// What to do besides.
+    pub(super) control: Arc<Control>,
+    /// How to attach when told so.
+    pub(super) attaching: Attaching,
 }
 
 impl<F: Flow> Meter<F> {
@@ -188,6 +193,13 @@ impl<F: Flow> Meter<F> {
             match self.wait(wait, stop)? {
                 Wake::Stop => return Ok(()),
                 Wake::Watermark => debug!("a flow map has passed its watermark: flipping early"),
+                Wake::Command => {
+                    self.obey()?;
+                    if clock::now().monotonic < due {
+                        continue;
+                    }
+                    due = due.plus(interval);
+                }
                 Wake::Time => due = MonotonicNanos(due.0.max(clock::now().monotonic.0)).plus(interval),
             }
             self.tick()?;
@@ -202,7 +214,7 @@ impl<F: Flow> Meter<F> {
         self.tick()
     }
 
-    fn tick(&mut self) -> Result<(), AgentError> {
+    pub(super) fn tick(&mut self) -> Result<(), AgentError> {
         let (now, reading) = clock::read(&mut self.kernel)?;
         self.ticks.observe(&reading);
         // No packet that comes after the flip has an earlier time: by its clock, the one of packets.
@@ -230,27 +242,39 @@ impl<F: Flow> Meter<F> {
         if let Some(log) = &mut self.explain {
             log.flush();
         }
+        self.write_ledger();
+        Ok(())
+    }
+
+    pub(super) fn write_ledger(&self) {
         if let Some(file) = &self.ledger_file {
             file.write(self.outflow.ledger.books());
         }
-        Ok(())
     }
 
     fn wait(&mut self, time: Duration, stop: &impl AsFd) -> Result<Wake, AgentError> {
         let timeout = time.try_into().ok();
-        let (stopped, watermark) = {
+        let (stopped, told, watermark) = {
             let watermark = self.kernel.watermark_fd();
-            let mut polled = [PollFd::new(stop, PollFlags::IN), PollFd::new(&watermark, PollFlags::IN)];
+            let mut polled = [
+                PollFd::new(stop, PollFlags::IN),
+                PollFd::new(&*self.control, PollFlags::IN),
+                PollFd::new(&watermark, PollFlags::IN),
+            ];
             match poll(&mut polled, timeout.as_ref()) {
                 Ok(_) => {}
                 Err(Errno::INTR) => return Ok(Wake::Time),
                 Err(error) => return Err(AgentError::Poll { source: error.into() }),
             }
-            let [stop, watermark] = polled;
-            (!stop.revents().is_empty(), !watermark.revents().is_empty())
+            let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+            let [stop, control, watermark] = polled;
+            (is_ready(&stop), is_ready(&control), is_ready(&watermark))
         };
         if stopped {
             return Ok(Wake::Stop);
+        }
+        if told {
+            return Ok(Wake::Command);
         }
         if watermark && self.kernel.take_watermarks() > 0 {
             return Ok(Wake::Watermark);
@@ -262,5 +286,6 @@ impl<F: Flow> Meter<F> {
 enum Wake {
     Time,
     Watermark,
+    Command,
     Stop,
 }

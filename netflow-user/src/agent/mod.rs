@@ -1,7 +1,9 @@
 //! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
 
 mod collector;
+mod control;
 mod error;
+mod interfaces;
 mod ledger_file;
 mod meter;
 mod queue;
@@ -17,12 +19,14 @@ use netflow_common::{FlowCounters, FlowKey};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 use tracing::{info, warn};
 
 use self::{
     collector::Collector,
+    control::{Attaching, Control},
+    interfaces::Metered,
     ledger_file::LedgerFile,
     meter::{Meter, Outflow, report},
     session::{Outlet, Pacing, Session, SessionClock},
@@ -37,8 +41,7 @@ use crate::{
     config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, TickClock},
     flow_cache::{Counters, FlowCache, Key},
-    interface::{Interface, InterfaceError, InterfaceEvent, InterfaceEvents, Interfaces, Promiscuous},
-    kernel::{AttachOptions, Kernel, XdpMode},
+    kernel::Kernel,
     ledger::Ledger,
     route::{Follower, Routes},
     time::MonotonicNanos,
@@ -53,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// The step that failed; nothing is left attached.
 pub async fn run(config: RunConfig) -> Result<(), AgentError> {
-    let interfaces = choose(&config).await?;
+    let mut metered = Metered::choose(&config).await?;
     let mut kernel = Kernel::load(&config.load)?;
     let sizes = *kernel.sizes();
     if sizes.map_size < config.load.map_size {
@@ -83,15 +86,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
 
     // Before anything is attached: from here on a signal ends the agent with its books closed.
     let terminated = terminated()?;
-    let events = InterfaceEvents::open(&interfaces)?;
-    let mut promiscuous = Vec::new();
-    for interface in &interfaces {
-        let how = AttachOptions { mode: config.xdp_mode, ..AttachOptions::default() };
-        attach(&mut kernel, interface, &how)?;
-        if config.promiscuous {
-            promiscuous.push(Promiscuous::on(interface)?);
-        }
-    }
+    metered.start(&mut kernel).await?;
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
@@ -100,6 +95,8 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     if let Some(options) = config.export.options_data() {
         outflow.announce(options, None);
     }
+    let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
+    let (outcomes, attached) = mpsc::unbounded_channel();
     let meter = Meter::<(FlowKey, FlowCounters)> {
         kernel,
         ticks,
@@ -110,16 +107,17 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         ledger_file,
         lost: 0,
         explain,
+        control: Arc::clone(&control),
+        attaching: Attaching { how: metered.how(), outcomes },
     };
     let stop =
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
     let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
     let interval = config.drain_interval;
     let mut metering = tokio::task::spawn_blocking(move || meter.run(interval, meter_stop));
-    let ready: Vec<String> = interfaces.iter().map(|interface| interface.name.clone()).collect();
     info!(
         "metering {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
-        ready.join(", "),
+        metered.summary(),
         sizes.map_size,
         sizes.cpus,
         sizes.kernel_memory >> 20
@@ -129,7 +127,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         () = terminated => None,
         () = collector.ended() => None,
         result = &mut metering => Some(result),
-        () = tell(events) => None,
+        () = metered.follow(&control, attached) => None,
     };
     let result = match early {
         // The meter ends by itself only when it fails.
@@ -140,7 +138,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         }
     };
     let (outflow, failed) = joined(result)?;
-    drop((promiscuous, follower));
+    drop((metered, follower));
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
 }
@@ -162,24 +160,6 @@ pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
     collector.finish().await
 }
 
-/// The interfaces to meter, each of which can be.
-async fn choose(config: &RunConfig) -> Result<Vec<Interface>, InterfaceError> {
-    let known = Interfaces::open()?;
-    let mut chosen = Vec::new();
-    for name in &config.interfaces {
-        chosen.push(known.find(name).await?);
-    }
-    if chosen.is_empty() {
-        chosen.push(known.of_default_route().await?);
-    }
-    if config.load.tap && !config.tap_anyway {
-        for interface in &chosen {
-            known.refuse_in_use(interface).await?;
-        }
-    }
-    Ok(chosen)
-}
-
 /// The routing tables, where they are asked for and to be had.
 async fn follow_routes(wanted: bool) -> Result<Option<(Routes, Follower)>, AgentError> {
     if !wanted {
@@ -192,44 +172,6 @@ async fn follow_routes(wanted: bool) -> Result<Option<(Routes, Follower)>, Agent
             Ok(None)
         }
     }
-}
-
-fn attach(kernel: &mut Kernel, interface: &Interface, how: &AttachOptions) -> Result<(), AgentError> {
-    if interface.loopback {
-        warn!(
-            "{} is the loopback interface: each packet between programs of this host is metered, the flows that are exported over it too",
-            interface.name
-        );
-    }
-    let attachment = kernel.attach(&interface.name, interface.index, how)?;
-    if let Some(native) = &attachment.fallback {
-        info!("{native}; taking generic XDP instead");
-    }
-    if attachment.mode == XdpMode::Generic {
-        warn!(
-            "{} is metered by generic XDP: packets that the driver or GRO merged count as one; `ethtool -K {} gro off lro off` avoids that",
-            interface.name, interface.name
-        );
-    } else {
-        info!("{} is metered by native XDP", interface.name);
-    }
-    Ok(())
-}
-
-/// Says what happens to the interfaces; does not end.
-async fn tell(mut events: InterfaceEvents) {
-    while let Some(event) = events.next().await {
-        match event {
-            InterfaceEvent::Gone { name } => warn!(
-                "interface {name} is gone and no longer metered; its flows end by their timeouts. Start netflow again to meter a new {name}"
-            ),
-            InterfaceEvent::Down { name } => {
-                warn!("interface {name} is down: no packets until it is up again")
-            }
-            InterfaceEvent::Up { name } => info!("interface {name} is up again"),
-        }
-    }
-    std::future::pending().await
 }
 
 fn cache<K: Key, C: Counters>(flows: &FlowsConfig) -> Result<FlowCache<K, C>, AgentError> {

@@ -3,8 +3,12 @@
 //! In: names. Out: [`Interface`]s as the kernel knows them by netlink (never by sysfs: in a network
 //! namespace that may show another one's). This room refuses to know programs and maps.
 
-mod events;
+mod follower;
+mod following;
 mod in_use;
+mod link;
+mod names;
+mod selection;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -13,37 +17,22 @@ use rtnetlink::{
     Handle, RouteMessageBuilder, new_connection,
     packet_route::{
         AddressFamily,
-        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+        link::LinkMessage,
         route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use self::events::{InterfaceEvent, InterfaceEvents};
+pub use self::{
+    follower::Follower,
+    following::{Attempt, Cause, Change, Following, News},
+    link::Interface,
+    names::{InterfaceName, InterfaceNames, Names},
+    selection::{OnTop, Selection, SelectionError},
+};
 
 /// Names that an error shows; a host of containers has hundreds.
 const NAMES_SHOWN: usize = 12;
-
-/// An interface as it was when asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Interface {
-    /// Name, as `ip link` shows it.
-    pub name: String,
-    /// ifIndex.
-    pub index: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// Frames begin with an Ethernet header.
-    pub ethernet: bool,
-    /// The loopback device.
-    pub loopback: bool,
-    /// MTU in octets.
-    pub mtu: u32,
-    /// The bridge, bond or VRF that its packets go to, by index.
-    controller: Option<u32>,
-    /// The device below it in the same namespace, by index: of a VLAN or a macvlan, say.
-    lower: Option<u32>,
-}
 
 /// Why an interface cannot be metered.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +186,7 @@ impl Interfaces {
             .try_collect()
             .await
             .map_err(|source| InterfaceError::Request { what: "links", source: Box::new(source) })?;
-        Ok(messages.iter().filter_map(interface).collect())
+        Ok(messages.iter().filter_map(Interface::new).collect())
     }
 
     async fn routes(&self, family: AddressFamily) -> Result<Vec<RouteMessage>, InterfaceError> {
@@ -211,34 +200,6 @@ impl Interfaces {
             .await
             .map_err(|source| InterfaceError::Request { what: "routes", source: Box::new(source) })
     }
-}
-
-fn interface(message: &LinkMessage) -> Option<Interface> {
-    let (mut name, mut mtu, mut controller, mut lower) = (None, 0, None, None);
-    let (mut elsewhere, mut veth) = (false, false);
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::Mtu(octets) => mtu = *octets,
-            LinkAttribute::Controller(index) => controller = Some(*index),
-            LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
-            _ => {}
-        }
-    }
-    Some(Interface {
-        name: name?,
-        index: message.header.index,
-        up: message.header.flags.contains(LinkFlags::Up),
-        // The loopback device's frames have an Ethernet header, too.
-        ethernet: matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
-        loopback: message.header.link_layer_type == LinkLayerType::Loopback,
-        mtu,
-        controller,
-        // What a veth names here is its peer, which does not build on it.
-        lower: lower.filter(|_| !elsewhere && !veth),
-    })
 }
 
 /// Names for an error, as many as a line takes.

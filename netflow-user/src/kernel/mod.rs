@@ -207,6 +207,11 @@ impl Kernel {
         Ok(counts)
     }
 
+    /// The id of the program that is attached by XDP, as netlink shows it on an interface.
+    pub fn xdp_program(&self) -> Option<u32> {
+        self.ebpf.program(self.program)?.info().ok().map(|info| info.id())
+    }
+
     fn meter(&mut self) -> Result<&mut Xdp, ProgramError> {
         self.ebpf.program_mut(self.program).ok_or(ProgramError::NotLoaded)?.try_into()
     }

@@ -1,0 +1,154 @@
+//! What the metering thread is told while it runs: which interfaces to meter from now on, and which no longer.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::info;
+
+use super::{
+    AgentError,
+    error::chain,
+    interfaces::attach,
+    meter::{Flow, Meter},
+};
+use crate::{
+    clock,
+    interface::{Attempt, Interface},
+    kernel::AttachOptions,
+    record::FlowEndReason,
+};
+
+/// One thing to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Meter an interface; the outcome has the same ticket.
+    Attach {
+        /// Number of the attempt.
+        ticket: u64,
+        /// What to meter.
+        interface: Interface,
+    },
+    /// Meter it no longer, and end its flows.
+    Detach {
+        /// ifIndex.
+        index: u32,
+        /// Its last name.
+        name: String,
+    },
+}
+
+/// What became of [`Command::Attach`].
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) index: u32,
+    pub(super) ticket: u64,
+    pub(super) attempt: Attempt,
+}
+
+/// Commands on their way to the metering thread, which are carried out in their order.
+pub(super) struct Control {
+    queue: Mutex<VecDeque<Command>>,
+    event: OwnedFd,
+}
+
+impl Control {
+    pub(super) fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { queue: Mutex::default(), event })
+    }
+
+    /// Gives a command; does not wait for it.
+    pub(super) fn send(&self, command: Command) {
+        self.queue().push_back(command);
+        // It can only fail where the thread is told already.
+        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+
+    /// Takes all commands, in their order.
+    fn take(&self) -> VecDeque<Command> {
+        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        std::mem::take(&mut *self.queue())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Command>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Readable when there is a command.
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+/// How the metering thread does what it is told.
+pub(super) struct Attaching {
+    /// How to attach.
+    pub(super) how: AttachOptions,
+    /// Where what became of it is told.
+    pub(super) outcomes: UnboundedSender<Outcome>,
+}
+
+impl<F: Flow> Meter<F> {
+    /// Does what has been asked for. Interfaces that leave are settled together, and always before anything is
+    /// attached to the index of one of them: no flow ever has packets of two interfaces.
+    pub(super) fn obey(&mut self) -> Result<(), AgentError> {
+        let mut leaving: Vec<(u32, String)> = Vec::new();
+        for command in self.control.take() {
+            match command {
+                Command::Detach { index, name } => {
+                    if self.kernel.detach(index) {
+                        leaving.push((index, name));
+                    }
+                }
+                Command::Attach { ticket, interface } => {
+                    // It is only there if its end was missed.
+                    if self.kernel.detach(interface.index) {
+                        leaving.push((interface.index, interface.name.clone()));
+                    }
+                    if leaving.iter().any(|(index, _)| *index == interface.index) {
+                        self.settle(&mut leaving)?;
+                    }
+                    let attempt = match attach(&mut self.kernel, &interface, &self.attaching.how) {
+                        Ok(program) => Attempt::Metered(program),
+                        Err(error) => Attempt::Failed(chain(&error)),
+                    };
+                    // Nobody listens any more where the agent is about to end.
+                    let _ = self.attaching.outcomes.send(Outcome { index: interface.index, ticket, attempt });
+                }
+            }
+        }
+        self.settle(&mut leaving)
+    }
+
+    /// Ends the flows of interfaces that were detached. A packet that was on its way then may be in either
+    /// generation, so both are drained first, each after the wait for running programs.
+    fn settle(&mut self, leaving: &mut Vec<(u32, String)>) -> Result<(), AgentError> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        self.tick()?;
+        self.tick()?;
+        let (now, _) = clock::read(&mut self.kernel)?;
+        let Self { cache, outflow, .. } = self;
+        for (index, name) in leaving.drain(..) {
+            let ended = cache.end_where(
+                |key| key.interface == index,
+                FlowEndReason::ForcedEnd,
+                &mut |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None),
+            );
+            info!("{name} is metered no longer; {ended} flows ended");
+        }
+        outflow.flush(None);
+        outflow.check(cache);
+        self.write_ledger();
+        Ok(())
+    }
+}

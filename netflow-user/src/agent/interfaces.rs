@@ -1,0 +1,245 @@
+//! Which interfaces are metered: chosen at the start, followed while they come, go and change.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{info, warn};
+
+use super::{
+    AgentError,
+    control::{Command, Control, Outcome},
+    error::chain,
+};
+use crate::{
+    config::RunConfig,
+    interface::{Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous},
+    kernel::{AttachOptions, Kernel, XdpMode},
+};
+
+/// The metered interfaces.
+pub(super) struct Metered {
+    follower: Follower,
+    /// What there is to do at the start.
+    begin: Vec<Change>,
+    /// Those without which it does not start, by ifIndex.
+    required: Vec<u32>,
+    how: AttachOptions,
+    promiscuous: bool,
+    /// Tap mode, which is not to cut the host off.
+    spare_host: bool,
+    /// By ifIndex.
+    memberships: HashMap<u32, Promiscuous>,
+}
+
+impl Metered {
+    /// Chooses interfaces, and follows them from now on.
+    ///
+    /// # Errors
+    /// One that is named literally cannot be metered. That it is missing or down is no error where there are others
+    /// that a glob takes: it is waited for, as it is later on.
+    pub(super) async fn choose(config: &RunConfig) -> Result<Self, InterfaceError> {
+        let known = Interfaces::open()?;
+        let selection = if config.interfaces.is_empty() {
+            config.interfaces.clone().with(&known.of_default_route().await?.name)
+        } else {
+            config.interfaces.clone()
+        };
+        let (follower, begin) = Follower::open(selection.clone()).await?;
+        let mut metered = Self {
+            follower,
+            begin,
+            required: Vec::new(),
+            how: AttachOptions { mode: config.xdp_mode, ..AttachOptions::default() },
+            promiscuous: config.promiscuous,
+            spare_host: config.load.tap && !config.tap_anyway,
+            memberships: HashMap::new(),
+        };
+        let matched = metered.begin.iter().any(|change| {
+            matches!(change, Change::Attach { interface, .. } if !selection.names().contains(&interface.name))
+        });
+        for name in selection.names() {
+            match known.find(name).await {
+                Ok(interface) => {
+                    metered.spare(&interface).await?;
+                    metered.required.push(interface.index);
+                }
+                Err(error @ (InterfaceError::Unknown { .. } | InterfaceError::Down { .. })) if matched => {
+                    warn!("{error}; waiting for it");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(metered)
+    }
+
+    /// Attaches to those that are there.
+    ///
+    /// # Errors
+    /// It cannot be attached to one that is named literally.
+    pub(super) async fn start(&mut self, kernel: &mut Kernel) -> Result<(), AgentError> {
+        for change in std::mem::take(&mut self.begin) {
+            let Change::Attach { ticket, interface } = change else {
+                tell(&change);
+                continue;
+            };
+            let required = self.required.contains(&interface.index);
+            let attempt = match self.attach(kernel, &interface).await {
+                Ok(program) => Attempt::Metered(program),
+                Err(error) if required => return Err(error),
+                Err(error) => Attempt::Failed(chain(&error)),
+            };
+            if required && self.promiscuous {
+                self.memberships.insert(interface.index, Promiscuous::on(&interface)?);
+            }
+            self.hear(Outcome { index: interface.index, ticket, attempt });
+        }
+        Ok(())
+    }
+
+    /// How interfaces are attached to.
+    pub(super) fn how(&self) -> AttachOptions {
+        self.how
+    }
+
+    /// What is metered, or waited for, in words.
+    pub(super) fn summary(&self) -> String {
+        match self.follower.metered_names() {
+            names if names.is_empty() => {
+                format!("no interface yet, waiting for {}", self.follower.selection())
+            }
+            names => names.join(", "),
+        }
+    }
+
+    /// Follows the interfaces; does not end.
+    pub(super) async fn follow(&mut self, control: &Control, mut outcomes: UnboundedReceiver<Outcome>) {
+        loop {
+            let again = tokio::select! {
+                changes = self.follower.next() => {
+                    let before = self.follower.metered();
+                    for change in changes {
+                        self.carry_out(change, control).await;
+                    }
+                    if before > 0 && self.follower.metered() == 0 {
+                        warn!("no interface is metered any more; waiting for {}", self.follower.selection());
+                    }
+                    None
+                }
+                Some(outcome) = outcomes.recv() => self.hear(outcome),
+            };
+            if let Some(again) = again {
+                self.carry_out(again, control).await;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, change: Change, control: &Control) {
+        tell(&change);
+        match change {
+            Change::Attach { ticket, interface } => {
+                if let Err(error) = self.spare(&interface).await {
+                    let attempt = Attempt::Failed(chain(&error));
+                    self.hear(Outcome { index: interface.index, ticket, attempt });
+                } else {
+                    control.send(Command::Attach { ticket, interface });
+                }
+            }
+            Change::Detach { index, name, .. } => {
+                self.memberships.remove(&index);
+                control.send(Command::Detach { index, name });
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes notice of what became of attaching; returns what is to be done again.
+    fn hear(&mut self, outcome: Outcome) -> Option<Change> {
+        let Outcome { index, ticket, attempt } = outcome;
+        match self.follower.attached(index, ticket, attempt) {
+            News::Metered { interface } if self.promiscuous && !self.memberships.contains_key(&index) => {
+                match Promiscuous::on(&interface) {
+                    Ok(membership) => drop(self.memberships.insert(index, membership)),
+                    Err(error) => warn!("{}", chain(&error)),
+                }
+            }
+            News::Failed { name, reason } => {
+                warn!("{name} is not metered until it changes: {reason}");
+            }
+            News::Again(change) => return Some(change),
+            News::Metered { .. } | News::Void => {}
+        }
+        None
+    }
+
+    /// Attaches while there is no metering thread yet.
+    async fn attach(&self, kernel: &mut Kernel, interface: &Interface) -> Result<Option<u32>, AgentError> {
+        self.spare(interface).await?;
+        attach(kernel, interface, &self.how)
+    }
+
+    /// Refuses to cut off the host.
+    async fn spare(&self, interface: &Interface) -> Result<(), InterfaceError> {
+        if self.spare_host { self.follower.interfaces().refuse_in_use(interface).await } else { Ok(()) }
+    }
+}
+
+/// Attaches the meter to an interface, and says how. Returns the id of the XDP program that meters it, if one does.
+pub(super) fn attach(
+    kernel: &mut Kernel,
+    interface: &Interface,
+    how: &AttachOptions,
+) -> Result<Option<u32>, AgentError> {
+    if interface.loopback {
+        warn!(
+            "{} is the loopback interface: each packet between programs of this host is metered, the flows that are exported over it too",
+            interface.name
+        );
+    }
+    let attachment = kernel.attach(&interface.name, interface.index, how)?;
+    if let Some(native) = &attachment.fallback {
+        info!("{native}; taking generic XDP instead");
+    }
+    if attachment.mode == XdpMode::Generic {
+        warn!(
+            "{} is metered by generic XDP: packets that the driver or GRO merged count as one; `ethtool -K {} gro off lro off` avoids that",
+            interface.name, interface.name
+        );
+    } else {
+        info!("{} is metered by native XDP", interface.name);
+    }
+    Ok(kernel.xdp_program())
+}
+
+/// Says what happens.
+fn tell(change: &Change) {
+    match change {
+        Change::Attach { .. } => {}
+        Change::Detach { name, cause: Cause::Gone, .. } => warn!("interface {name} is gone"),
+        Change::Detach { name, cause: Cause::Replaced, .. } => {
+            warn!("interface {name} was removed and made again");
+        }
+        Change::Detach { name, cause: Cause::Excluded, .. } => {
+            info!("interface {name} is excluded under this name");
+        }
+        Change::Detach { name, cause: Cause::Unasked, .. } => {
+            info!("nothing asks for an interface of the name {name}");
+        }
+        Change::Detach { name, cause: Cause::OnTop(why), .. } => {
+            info!("interface {name} is not the lowest of its stack any more: {why}");
+        }
+        Change::Renamed { from, to } => info!("interface {from} is called {to} now; its flows go on"),
+        Change::Down { name } => warn!("interface {name} is down: no packets until it is up again"),
+        Change::Up { name } => info!("interface {name} is up again"),
+        Change::PassedOver { name, why } => {
+            info!("interface {name} is passed over: {why}; -i {name} meters it all the same");
+        }
+        Change::CountedTwice { name, below: Some(below) } => {
+            warn!("packets of {name} are counted twice: {below} below it is metered, too");
+        }
+        Change::CountedTwice { name, below: None } => {
+            warn!(
+                "packets of {name} come inside those of another interface: they are counted twice if that is metered, too"
+            );
+        }
+    }
+}
