@@ -22,6 +22,8 @@ use crate::map;
 
 /// Offsets stay below this power of two, which the verifier learns from a mask.
 const OFFSET_MASK: usize = 2 * HEADER_LIMIT - 1;
+/// An Ethernet header.
+const SHORTEST_FRAME: usize = 14;
 
 /// Octets of the packet's linear part: all of it but where `frags` packets go on in other buffers.
 #[inline(always)]
@@ -83,7 +85,9 @@ impl CopiedFrame {
     pub(crate) fn copy(context: &XdpContext, length: usize) -> Option<Self> {
         let scratch = map::scratch()?;
         let length = if length > HEADER_LIMIT { HEADER_LIMIT } else { length };
-        if length == 0 {
+        // No frame is shorter. Told that it is not zero, kernels before 6.8 still take it for zero, which the helper
+        // does not allow: from `!=` their verifier learns no bounds.
+        if length < SHORTEST_FRAME {
             return None;
         }
         // SAFETY: the helper writes at most HEADER_LIMIT octets, which the scratch value has.
