@@ -11,7 +11,7 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf},
     helpers::generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
     macros::btf_map,
 };
@@ -21,15 +21,15 @@ use netflow_common::{
 };
 use netflow_ebpf::packet::{self, Notes, Packet};
 
+use crate::flow_map::FlowMap;
+
 /// Sizes below marked 1 are set by the agent at load.
 const SET_AT_LOAD: usize = 1;
-
-type FlowMap = HashMap<FlowKey, FlowCounters, SET_AT_LOAD>;
 
 /// The flow maps: index `generation * cpus + cpu`, one writer each. (A flow table of one cache line
 /// per flow is to stand in front of them; what it cannot take comes here.)
 #[btf_map]
-static FLOWS: ArrayOfMaps<FlowMap, SET_AT_LOAD> = ArrayOfMaps::new();
+static FLOWS: ArrayOfMaps<FlowMap<FlowKey, FlowCounters>, SET_AT_LOAD> = ArrayOfMaps::new();
 
 /// Totals per CPU and generation.
 #[btf_map]

@@ -5,18 +5,21 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
+    btf_maps::{ArrayOfMaps, PerCpuArray},
     macros::btf_map,
 };
 use netflow_common::{Group, IpVersion, Loss, Refusal, Settings, Tunnel, WideCounters, WideKey, WideScratch};
 use netflow_ebpf::packet::{self, Fragment, Frame, LinkType, Packet, Wanted, Wide};
 
-use crate::map::{self, Books, setting, setting_word};
+use crate::{
+    flow_map::FlowMap,
+    map::{self, Books, setting, setting_word},
+};
 
 /// Sizes below marked 1 are set by the agent at load.
 const SET_AT_LOAD: usize = 1;
 
-type WideFlowMap = HashMap<WideKey, WideCounters, SET_AT_LOAD>;
+type WideFlowMap = FlowMap<WideKey, WideCounters>;
 
 /// The flow maps with wide entries: index `generation * cpus + cpu`, one writer each.
 #[btf_map]
