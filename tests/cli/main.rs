@@ -6,6 +6,7 @@ mod collectors;
 mod command_line;
 mod endings;
 mod files;
+mod following;
 mod interfaces;
 mod output;
 mod privileges;

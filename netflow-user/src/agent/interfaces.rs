@@ -21,6 +21,8 @@ pub(super) struct Metered {
     follower: Follower,
     /// What there is to do at the start.
     begin: Vec<Change>,
+    /// Whether there is nothing to meter.
+    idle: bool,
     /// Those without which it does not start, by ifIndex.
     required: Vec<u32>,
     how: AttachOptions,
@@ -48,6 +50,7 @@ impl Metered {
         let mut metered = Self {
             follower,
             begin,
+            idle: true,
             required: Vec::new(),
             how: AttachOptions { mode: config.xdp_mode, ..AttachOptions::default() },
             promiscuous: config.promiscuous,
@@ -93,6 +96,7 @@ impl Metered {
             }
             self.hear(Outcome { index: interface.index, ticket, attempt });
         }
+        self.idle = self.follower.is_idle();
         Ok(())
     }
 
@@ -116,13 +120,14 @@ impl Metered {
         loop {
             let again = tokio::select! {
                 changes = self.follower.next() => {
-                    let before = self.follower.metered();
                     for change in changes {
                         self.carry_out(change, control).await;
                     }
-                    if before > 0 && self.follower.metered() == 0 {
+                    let idle = self.follower.is_idle();
+                    if idle && !self.idle {
                         warn!("no interface is metered any more; waiting for {}", self.follower.selection());
                     }
+                    self.idle = idle;
                     None
                 }
                 Some(outcome) = outcomes.recv() => self.hear(outcome),

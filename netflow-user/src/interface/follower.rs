@@ -53,12 +53,12 @@ impl Follower {
         self.names.names()
     }
 
-    /// How many interfaces are metered.
-    pub fn metered(&self) -> usize {
-        self.following.metered()
+    /// Whether nothing is metered, nor about to be.
+    pub fn is_idle(&self) -> bool {
+        self.following.is_idle()
     }
 
-    /// Their names.
+    /// The names of those that are metered.
     pub fn metered_names(&self) -> Vec<String> {
         self.following.metered_names()
     }

@@ -157,12 +157,12 @@ impl Following {
         &self.links
     }
 
-    /// How many interfaces are metered.
-    pub fn metered(&self) -> usize {
-        self.wanted.values().filter(|wanted| matches!(wanted.state, State::Metered(_))).count()
+    /// Whether nothing is metered, nor about to be.
+    pub fn is_idle(&self) -> bool {
+        self.wanted.values().all(|wanted| wanted.state == State::Failed)
     }
 
-    /// Their names.
+    /// The names of those that are metered.
     pub fn metered_names(&self) -> Vec<String> {
         let metered = self.wanted.values().filter(|wanted| matches!(wanted.state, State::Metered(_)));
         metered.map(|wanted| wanted.name.clone()).collect()

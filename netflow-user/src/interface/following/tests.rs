@@ -200,7 +200,7 @@ fn attempts_under_way_while_changes_are_missed_begin_anew() {
         panic!("{changes:?}")
     };
     assert_eq!(following.attached(2, first, Attempt::Metered(Some(9))), News::Void);
-    assert_eq!(following.metered(), 0);
+    assert!(following.metered_names().is_empty() && !following.is_idle());
     let interface = with_program(link(2, "eth0"));
     assert_eq!(following.attached(2, second, Attempt::Metered(Some(9))), News::Metered { interface });
     assert_eq!(following.metered_names(), ["eth0"]);
@@ -217,7 +217,9 @@ fn what_cannot_be_attached_to_is_tried_again_when_it_changes_and_told_once() {
     };
     let down = Interface { up: false, ..link(2, "eth0") };
     let first = ticket(following.changed(down.clone()));
+    assert!(!following.is_idle());
     assert_eq!(following.attached(2, first, failed("down")), news("down"));
+    assert!(following.is_idle());
     assert_eq!(following.changed(down.clone()), []);
     let second = ticket(following.changed(Interface { mtu: 9000, ..down }));
     assert_eq!(following.attached(2, second, failed("down")), News::Void);
@@ -229,9 +231,9 @@ fn what_cannot_be_attached_to_is_tried_again_when_it_changes_and_told_once() {
     let News::Again(again) = following.attached(2, fourth, failed("MTU")) else { panic!("not again") };
     let fifth = ticket(vec![again]);
     assert!(matches!(following.attached(2, fifth, Attempt::Metered(None)), News::Metered { .. }));
-    // Not the lowest, and not named: it was never attached to.
-    assert_eq!(following.metered(), 1);
+    assert_eq!(following.metered_names(), ["eth0"]);
     assert!(matches!(following.removed(2)[..], [Change::Detach { .. }]));
+    assert!(following.is_idle());
 }
 
 #[test]
@@ -243,5 +245,5 @@ fn outcomes_of_an_interface_that_is_gone_are_void() {
     assert_eq!(following.attached(2, ticket, Attempt::Failed("gone".to_owned())), News::Void);
     following.changed(link(2, "eth0"));
     assert_eq!(following.attached(2, ticket, Attempt::Metered(None)), News::Void);
-    assert_eq!(following.metered(), 0);
+    assert!(following.metered_names().is_empty());
 }
