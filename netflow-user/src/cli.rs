@@ -125,9 +125,16 @@ pub struct Run {
     /// Limit for the kernel's flow maps [default: an eighth of memory, at most 4GiB]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Packets")]
     pub kernel_memory: Option<u64>,
+    /// Meter a part of the packets: count:N every N-th, random:N each with probability 1/N, flow:N all packets of one
+    /// flow in N
+    #[arg(long, value_name = "METHOD", default_value = "off", help_heading = "Packets")]
+    pub sampling: String,
     /// Time between drains of the kernel's maps
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Packets")]
     pub drain_interval: Duration,
+    /// What is measured.
+    #[command(flatten)]
+    pub measured: Measured,
     /// Flow cache.
     #[command(flatten)]
     pub flows: Flows,
@@ -151,6 +158,9 @@ pub struct Read {
     /// Capture file: pcap or pcapng
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// What is measured.
+    #[command(flatten)]
+    pub measured: Measured,
     /// Flow cache.
     #[command(flatten)]
     pub flows: Flows,
@@ -177,6 +187,29 @@ pub struct Collect {
     /// Log.
     #[command(flatten)]
     pub log: Log,
+}
+
+/// What is measured of packets.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Flows")]
+pub struct Measured {
+    /// What tells flows apart: default, 5-tuple, 7-tuple, host-pair, prefix-pair, protocol-port, or a list of elements
+    /// with prefix lengths (sourceIPv4Address/24,destinationTransportPort)
+    #[arg(long, value_name = "KEY", default_value = "default")]
+    pub key: String,
+    /// Look into tunnels: none, all, or a list of ip-in-ip, gre, vxlan, geneve, gtp-u
+    #[arg(long, value_name = "TUNNELS", default_value = "none")]
+    pub decapsulate: String,
+    /// Later fragments take the ports of their first one, or are flows of their own
+    #[arg(long, value_name = "HOW", default_value = "join")]
+    pub fragments: Fragments,
+    /// Further fields: l2, size, mpls, opts, spi, igmp, tos, dscp, ttl, frag, fragments, tcp, tunnel, encapsulation,
+    /// route, vrf, obspoint; a list, may be repeated
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Private Enterprise Number for fields that the registry has no element for
+    #[arg(long, value_name = "NUMBER")]
+    pub enterprise_number: Option<NonZeroU32>,
 }
 
 /// When flows end.
@@ -288,6 +321,15 @@ words! {
         On,
         /// Never
         Off,
+    }
+}
+words! {
+    /// `--fragments`.
+    Fragments {
+        /// Later fragments take the ports of their first one, so that a fragmented flow is one flow
+        Join,
+        /// Later fragments are flows of their own, without ports
+        Separate,
     }
 }
 words! {

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
 
+use netflow_common::SamplingMode;
+
 use crate::{
     cli,
     collect::{CollectError, Format, Listener},
@@ -9,9 +11,10 @@ use crate::{
     flow_cache::{FlowCacheError, Timeouts},
     interface::{Selection, SelectionError},
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
+    measured::{Measured, MeasuredError},
     message::{
-        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol,
-        SamplingMethod, TemplateOptions, TemplateSet,
+        Anonymised, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol, SamplingMethod,
+        TemplateOptions, TemplateSet,
     },
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
@@ -25,6 +28,9 @@ pub enum ConfigError {
     /// Where `netflow collect` is to listen.
     #[error(transparent)]
     Listen(#[from] CollectError),
+    /// What is to be measured.
+    #[error(transparent)]
+    Measured(#[from] MeasuredError),
     /// A timeout.
     #[error(transparent)]
     Timeouts(#[from] FlowCacheError),
@@ -88,6 +94,8 @@ pub struct RunConfig {
 pub struct ReadConfig {
     /// The capture.
     pub file: PathBuf,
+    /// What is measured.
+    pub measure: Measure,
     /// Flow cache.
     pub flows: FlowsConfig,
     /// Export.
@@ -162,6 +170,7 @@ impl RunConfig {
         }
         let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
         let tap = run.tap || run.tap_anyway;
+        let measured = Measured::new(&run.measured, &run.sampling)?;
         Ok(Self {
             interfaces,
             xdp_mode: match run.xdp_mode {
@@ -181,14 +190,14 @@ impl RunConfig {
                 precise_clock: run.clock == cli::Clock::Precise,
                 tap,
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
-                measure: Measure::DEFAULT,
+                measure: measured.measure,
             },
             drain_interval,
             flip: Flip::default(),
             drain_place: Place::default(),
             flows: FlowsConfig::new(&run.flows)?,
             routes: run.routes == cli::Routes::On,
-            export: ExportConfig::new(run.export, run.export_rate, run.output.format)?,
+            export: ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?,
             ledger_file: run.output.ledger_file,
         })
     }
@@ -200,10 +209,12 @@ impl ReadConfig {
     /// # Errors
     /// What cannot be, in one line.
     pub fn new(read: cli::Read) -> Result<Self, ConfigError> {
+        let measured = Measured::new(&read.measured, "off")?;
         Ok(Self {
             file: read.file,
+            measure: measured.measure,
             flows: FlowsConfig::new(&read.flows)?,
-            export: ExportConfig::new(read.export, read.export_rate, read.output.format)?,
+            export: ExportConfig::new(read.export, &measured, read.export_rate, read.output.format)?,
             ledger_file: read.output.ledger_file,
         })
     }
@@ -229,7 +240,12 @@ impl FlowsConfig {
 }
 
 impl ExportConfig {
-    fn new(export: cli::Export, rate: u64, format: cli::Format) -> Result<Self, ConfigError> {
+    fn new(
+        export: cli::Export,
+        measured: &Measured,
+        rate: u64,
+        format: cli::Format,
+    ) -> Result<Self, ConfigError> {
         let protocol = match export.protocol {
             cli::Protocol::Ipfix => ExportProtocol::Ipfix,
             cli::Protocol::V9 => ExportProtocol::NetflowV9,
@@ -251,12 +267,12 @@ impl ExportConfig {
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
             options_refresh: export.options_refresh,
-            sampling: None,
+            sampling: sampling(&measured.measure),
             anonymised: Vec::new(),
             message_size,
-            key: DEFAULT_KEY.to_vec(),
-            groups: Groups::default(),
-            enterprise_number: None,
+            key: measured.key.clone(),
+            groups: measured.groups,
+            enterprise_number: measured.enterprise_number,
             rate: (rate > 0).then_some(rate),
             format: self::format(format),
         };
@@ -290,6 +306,17 @@ impl ExportConfig {
     pub fn options_data(&self) -> Option<OptionsData> {
         self.sampling.map(|(_, one_in)| OptionsData { sampled_one_in: Some(one_in), interfaces: Vec::new() })
     }
+}
+
+/// What collectors are told of sampling.
+fn sampling(measure: &Measure) -> Option<(SamplingMethod, NonZeroU32)> {
+    let method = match measure.sampling {
+        SamplingMode::Off => return None,
+        SamplingMode::Count => SamplingMethod::Count,
+        SamplingMode::Random => SamplingMethod::Random,
+        SamplingMode::FlowHash => SamplingMethod::FlowHash,
+    };
+    Some((method, measure.sampling_interval))
 }
 
 fn format(format: cli::Format) -> Format {

@@ -19,7 +19,9 @@ pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod key;
 pub mod ledger;
+pub mod measured;
 pub mod time;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 
 mod captures;
 mod limits;
+mod measures;
 mod program;
 mod split;
 mod table;

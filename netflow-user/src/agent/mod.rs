@@ -3,6 +3,7 @@
 mod collector;
 mod control;
 mod error;
+mod host_meter;
 mod interfaces;
 mod ledger_file;
 mod meter;
@@ -14,12 +15,14 @@ use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
 };
 
+use aya_log::EbpfLogger;
 use futures_util::future::join_all;
-use netflow_common::{FlowCounters, FlowKey};
+use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tracing::{info, warn};
 
@@ -27,8 +30,8 @@ use self::{
     collector::Collector,
     control::{Attaching, Control},
     interfaces::Metered,
-    ledger_file::LedgerFile,
-    meter::{Meter, Outflow, report},
+    ledger_file::{LedgerFile, LedgerWriter},
+    meter::{Ended, Flow, Meter, Outflow, report},
     session::{Outlet, Pacing, Session, SessionClock},
 };
 pub use self::{
@@ -39,9 +42,9 @@ use crate::{
     clock::{self, KernelClock},
     collect::Listener,
     config::{CollectConfig, FlowsConfig, RunConfig},
-    drain::{Drain, TickClock},
+    drain::{Drain, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
-    kernel::Kernel,
+    kernel::{Flip, Kernel, Width},
     ledger::Ledger,
     route::{Follower, Routes},
     time::MonotonicNanos,
@@ -97,24 +100,26 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     }
     let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
     let (outcomes, attached) = mpsc::unbounded_channel();
-    let meter = Meter::<(FlowKey, FlowCounters)> {
-        kernel,
-        ticks,
-        drain: Drain::new(config.drain_place),
-        cache: cache(&config.flows)?,
-        outflow,
-        flip: config.flip,
-        ledger_file,
-        lost: 0,
-        explain,
-        control: Arc::clone(&control),
-        attaching: Attaching { how: metered.how(), outcomes },
-    };
     let stop =
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
     let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
     let interval = config.drain_interval;
-    let mut metering = tokio::task::spawn_blocking(move || meter.run(interval, meter_stop));
+    let stages = Stages {
+        kernel,
+        ticks,
+        drain_place: config.drain_place,
+        flows: config.flows,
+        outflow,
+        flip: config.flip,
+        ledger_file,
+        explain,
+        control: Arc::clone(&control),
+        attaching: Attaching { how: metered.how(), outcomes },
+    };
+    let mut metering = match config.load.measure.width() {
+        Width::Default => stages.start::<(FlowKey, FlowCounters)>(interval, meter_stop)?,
+        Width::Wide => stages.start::<(WideKey, WideCounters)>(interval, meter_stop)?,
+    };
     info!(
         "metering {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
         metered.summary(),
@@ -141,6 +146,45 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     drop((metered, follower));
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
+}
+
+/// What the metering thread is made of, whatever the width of its entries.
+struct Stages {
+    kernel: Kernel,
+    ticks: TickClock,
+    drain_place: Place,
+    flows: FlowsConfig,
+    outflow: Outflow,
+    flip: Flip,
+    ledger_file: Option<LedgerWriter>,
+    explain: Option<EbpfLogger<&'static dyn log::Log>>,
+    control: Arc<Control>,
+    attaching: Attaching,
+}
+
+impl Stages {
+    /// Starts the thread.
+    fn start<F>(self, interval: Duration, stop: OwnedFd) -> Result<JoinHandle<Ended>, AgentError>
+    where
+        F: Flow + 'static,
+        F::CacheKey: Send,
+        F::CacheCounters: Send,
+    {
+        let meter = Meter::<F> {
+            kernel: self.kernel,
+            ticks: self.ticks,
+            drain: Drain::new(self.drain_place),
+            cache: cache(&self.flows)?,
+            outflow: self.outflow,
+            flip: self.flip,
+            ledger_file: self.ledger_file,
+            lost: 0,
+            explain: self.explain,
+            control: self.control,
+            attaching: self.attaching,
+        };
+        Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
+    }
 }
 
 /// `netflow collect`: receives until SIGINT or SIGTERM, or until the output's reader leaves.

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Refusal};
-use netflow_ebpf::packet::{self, Notes};
+use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
 use tracing::info;
 
 use super::{
-    AgentError, Collector, PATIENCE, cache, finish, joined,
+    AgentError, Collector, PATIENCE, cache, finish,
+    host_meter::{HostEntry, HostMeter},
+    joined,
     ledger_file::LedgerFile,
-    meter::{Outflow, report},
+    meter::{Flow, Outflow, report},
     session::{Pacing, Session, SessionClock},
     terminated,
 };
@@ -23,8 +24,9 @@ use crate::{
     capture::{CaptureFile, CapturedPacket},
     config::ReadConfig,
     flow_cache::FlowCache,
+    kernel::{Measure, Width},
     ledger::{Ledger, Tally},
-    record::{FlowEndReason, FlowRecord},
+    record::FlowEndReason,
     time::{Instant, MonotonicNanos},
 };
 
@@ -37,9 +39,21 @@ const TICK: Duration = Duration::from_secs(1);
 /// The step that failed. Of a file that ends in the middle of a packet, the whole packets have been
 /// metered and exported.
 pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
+    match config.measure.width() {
+        Width::Default => read_as::<(FlowKey, FlowCounters)>(config).await,
+        Width::Wide => read_as::<(WideKey, WideCounters)>(config).await,
+    }
+}
+
+async fn read_as<F>(config: ReadConfig) -> Result<(), AgentError>
+where
+    F: HostEntry + 'static,
+    F::CacheKey: Send,
+    F::CacheCounters: Send,
+{
     let mut file = CaptureFile::open(&config.file)?;
     // sysUpTime begins with the first packet, so that has to be known before the first message.
-    let mut reader = Reader::new(cache(&config.flows)?);
+    let mut reader = Reader::<F>::new(cache(&config.flows)?, config.measure);
     let mut failed = None;
     match file.next_packet() {
         Ok(Some(first)) => reader.begin(&first),
@@ -107,24 +121,23 @@ pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
 }
 
 /// What stands for the kernel: the same parser, and books like the kernel's.
-struct Reader {
-    cache: FlowCache<FlowKey, FlowCounters>,
-    stats: KernelStats,
-    metered: Tally,
+struct Reader<F: Flow> {
+    cache: FlowCache<F::CacheKey, F::CacheCounters>,
+    meter: HostMeter,
     /// The latest time of a packet, in nanoseconds since 1970: the monotonic clock of this run.
     now: u64,
     next_tick: u64,
 }
 
-impl Reader {
-    fn new(cache: FlowCache<FlowKey, FlowCounters>) -> Self {
-        Self { cache, stats: KernelStats::default(), metered: Tally::default(), now: 0, next_tick: 0 }
+impl<F: HostEntry> Reader<F> {
+    fn new(cache: FlowCache<F::CacheKey, F::CacheCounters>, measure: Measure) -> Self {
+        Self { cache, meter: HostMeter::new(measure), now: 0, next_tick: 0 }
     }
 
     fn begin(&mut self, packet: &CapturedPacket<'_>) {
         self.now = packet.time_unix_nanos;
         self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
-        if let Some((key, counters)) = self.parse(packet) {
+        if let Some((key, counters)) = self.meter.meter::<F>(packet) {
             // The cache is empty: nothing leaves it to make room.
             self.cache.merge(&key, &counters, &mut |_, _, _| {});
         }
@@ -140,10 +153,10 @@ impl Reader {
             self.tick(outflow);
             self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
         }
-        if let Some((key, counters)) = self.parse(packet) {
+        if let Some((key, counters)) = self.meter.meter::<F>(packet) {
             let at = self.instant();
             self.cache.merge(&key, &counters, &mut |key, counters, reason| {
-                outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+                outflow.push(F::record(key, counters, reason, &at), Some(at));
             });
         }
     }
@@ -165,43 +178,6 @@ impl Reader {
         }
     }
 
-    fn parse(&mut self, captured: &CapturedPacket<'_>) -> Option<(FlowKey, FlowCounters)> {
-        self.stats.seen_packets += 1;
-        match packet::parse(captured.octets, captured.link_type) {
-            Ok(packet) => {
-                let octets = u64::from(packet.octets);
-                self.stats.seen_octets += octets;
-                let short = Notes::when(packet.end() > captured.octets.len(), Note::ShortFrame);
-                for note in Note::ALL {
-                    self.stats.noted[note as usize] += u64::from(packet.notes.and(short).has(note));
-                }
-                self.metered.add(Tally { packets: 1, octets });
-                let counters = FlowCounters {
-                    packets: 1,
-                    octets,
-                    first: captured.time_unix_nanos,
-                    last: captured.time_unix_nanos,
-                    flow_label: packet.flow_label,
-                    tcp_control_bits: packet.tcp_control_bits,
-                    minimum_ttl: packet.ttl,
-                    maximum_ttl: packet.ttl,
-                };
-                Some((packet.key, counters))
-            }
-            Err(refusal) => {
-                self.refuse(refusal, captured.octets.len());
-                None
-            }
-        }
-    }
-
-    fn refuse(&mut self, refusal: Refusal, frame_octets: usize) {
-        self.stats.refused[refusal as usize] += 1;
-        if refusal.is_not_ip() {
-            self.stats.not_ip_frame_octets += frame_octets as u64;
-        }
-    }
-
     /// The capture's clock is monotonic clock and wall clock in one.
     fn instant(&self) -> Instant {
         Instant { monotonic: MonotonicNanos(self.now), unix_nanos: self.now }
@@ -210,7 +186,7 @@ impl Reader {
     fn tick(&mut self, outflow: &mut Outflow) {
         let at = self.instant();
         self.cache.expire(at.monotonic, &mut |key, counters, reason| {
-            outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+            outflow.push(F::record(key, counters, reason, &at), Some(at));
         });
         self.close(outflow, at);
         outflow.queues.iter().for_each(|queue| queue.wait_for_room(Duration::MAX));
@@ -220,7 +196,7 @@ impl Reader {
         self.tick(outflow);
         let at = self.instant();
         self.cache.flush(FlowEndReason::ForcedEnd, &mut |key, counters, reason| {
-            outflow.push(FlowRecord::new(key, counters, reason, &at), Some(at));
+            outflow.push(F::record(key, counters, reason, &at), Some(at));
         });
         outflow.flush(Some(at));
         outflow.check(&self.cache);
@@ -228,8 +204,8 @@ impl Reader {
 
     fn close(&mut self, outflow: &mut Outflow, at: Instant) {
         outflow.flush(Some(at));
-        report(outflow.ledger.close_flip(&self.stats, self.metered));
+        report(outflow.ledger.close_flip(&self.meter.stats, self.meter.metered));
         outflow.check(&self.cache);
-        (self.stats, self.metered) = (KernelStats::default(), Tally::default());
+        (self.meter.stats, self.meter.metered) = (KernelStats::default(), Tally::default());
     }
 }

@@ -1,0 +1,154 @@
+//! What stands for the kernel program where a capture is read: the same parser, the same measures, totals like the
+//! kernel's.
+
+use std::collections::{HashMap, VecDeque};
+
+use netflow_common::{
+    FlowCounters, FlowKey, IpVersion, KernelStats, Note, Refusal, Settings, WideCounters, WideKey,
+};
+use netflow_ebpf::packet::{
+    self, FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, Notes, Packet, Wide,
+};
+
+use super::meter::Flow;
+use crate::{capture::CapturedPacket, kernel::Measure, ledger::Tally};
+
+/// First fragments that are remembered, as in the kernel.
+const FRAGMENTS: usize = 16_384;
+
+/// Totals and state of a capture that is read.
+pub(super) struct HostMeter {
+    measure: Measure,
+    masks: Option<[[u64; 9]; 2]>,
+    fragments: FirstFragments,
+    pub(super) stats: KernelStats,
+    pub(super) metered: Tally,
+}
+
+/// An entry that the host can make of a captured packet.
+pub(super) trait HostEntry: Flow {
+    /// Reads one packet.
+    fn read(
+        meter: &mut HostMeter,
+        captured: &CapturedPacket<'_>,
+    ) -> Result<(Packet, Self::CacheKey, Self::CacheCounters), Refusal>;
+}
+
+impl HostMeter {
+    pub(super) fn new(measure: Measure) -> Self {
+        Self {
+            measure,
+            masks: measure.masks(),
+            fragments: FirstFragments::default(),
+            stats: KernelStats::default(),
+            metered: Tally::default(),
+        }
+    }
+
+    /// Meters one packet; `None` where it is not a flow packet.
+    pub(super) fn meter<F: HostEntry>(
+        &mut self,
+        captured: &CapturedPacket<'_>,
+    ) -> Option<(F::CacheKey, F::CacheCounters)> {
+        self.stats.seen_packets += 1;
+        match F::read(self, captured) {
+            Ok((packet, key, counters)) => {
+                let octets = u64::from(packet.octets);
+                self.stats.seen_octets += octets;
+                let short = Notes::when(packet.end() > captured.octets.len(), Note::ShortFrame);
+                for note in Note::ALL {
+                    self.stats.noted[note as usize] += u64::from(packet.notes.and(short).has(note));
+                }
+                self.metered.add(Tally { packets: 1, octets });
+                Some((key, counters))
+            }
+            Err(refusal) => {
+                self.stats.refused[refusal as usize] += 1;
+                if refusal.is_not_ip() {
+                    self.stats.not_ip_frame_octets += captured.octets.len() as u64;
+                }
+                None
+            }
+        }
+    }
+
+    fn join(&mut self, packet: &mut Packet, fragment: Fragment) {
+        if self.measure.join_fragments {
+            packet::join(packet, fragment, &mut self.fragments);
+        }
+    }
+
+    fn mask<const N: usize>(&self, ip_version: u8, words: &mut [u64; N]) {
+        if let Some(masks) = &self.masks {
+            let of = if ip_version == IpVersion::V4 { Settings::IPV4 } else { Settings::IPV6 };
+            packet::mask(words, |place| masks[of][place]);
+        }
+    }
+}
+
+impl HostEntry for (FlowKey, FlowCounters) {
+    fn read(
+        meter: &mut HostMeter,
+        captured: &CapturedPacket<'_>,
+    ) -> Result<(Packet, FlowKey, FlowCounters), Refusal> {
+        let mut observer = FragmentObserver::default();
+        let mut packet = packet::parse_outer(captured.octets, captured.link_type, &mut observer)?;
+        meter.join(&mut packet, observer.fragment);
+        let mut words: [u64; 6] = bytemuck::cast(packet.key);
+        meter.mask(packet.key.ip_version, &mut words);
+        let counters = FlowCounters {
+            packets: 1,
+            octets: packet.octets.into(),
+            first: captured.time_unix_nanos,
+            last: captured.time_unix_nanos,
+            flow_label: packet.flow_label,
+            tcp_control_bits: packet.tcp_control_bits,
+            minimum_ttl: packet.ttl,
+            maximum_ttl: packet.ttl,
+        };
+        Ok((packet, bytemuck::cast(words), counters))
+    }
+}
+
+impl HostEntry for (WideKey, WideCounters) {
+    fn read(
+        meter: &mut HostMeter,
+        captured: &CapturedPacket<'_>,
+    ) -> Result<(Packet, WideKey, WideCounters), Refusal> {
+        let mut entry = bytemuck::Zeroable::zeroed();
+        let mut wide = Wide::over(meter.measure, &mut entry);
+        let mut packet = packet::parse_inner(captured.octets, captured.link_type, &mut wide)?;
+        let fragment = wide.fragment();
+        meter.join(&mut packet, fragment);
+        Wide::over(meter.measure, &mut entry).finish(&packet, fragment, captured.wire_length as usize);
+        entry.delta.flow.first = captured.time_unix_nanos;
+        entry.delta.flow.last = captured.time_unix_nanos;
+        let mut words: [u64; 9] = bytemuck::cast(entry.key);
+        meter.mask(packet.key.ip_version, &mut words);
+        Ok((packet, bytemuck::cast(words), entry.delta))
+    }
+}
+
+/// First fragments, of which the oldest is forgotten when there are too many.
+#[derive(Default)]
+struct FirstFragments {
+    known: HashMap<FragmentKey, FirstFragment>,
+    order: VecDeque<FragmentKey>,
+}
+
+impl FragmentState for FirstFragments {
+    fn remember(&mut self, key: &FragmentKey, first: &FirstFragment) {
+        if self.known.insert(*key, *first).is_none() {
+            self.order.push_back(*key);
+            if self.order.len() > FRAGMENTS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+
+    fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment> {
+        self.known.get(key).copied()
+    }
+}

@@ -1,0 +1,271 @@
+//! What the operator can ask for beyond the default: tunnels, fragments, keys, sampling. Kernel and host agree, and
+//! the values are those that the frames were made with.
+
+use netflow_common::{FlowKey, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey};
+use netflow_user::kernel::{Flip, LoadOptions, Measure};
+use netflow_user::key::KeyChoice;
+use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, udp};
+use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
+use tests::meter::{KernelMeter, LOAD_OPTIONS};
+use tests::wide::{EVERYTHING, WideHost, WideKernel};
+
+const INNER: (&str, &str) = ("10.1.0.1:1000", "10.2.0.2:2000");
+
+fn inner() -> Vec<u8> {
+    udp(INNER.0.parse().unwrap(), INNER.1.parse().unwrap(), b"inside")
+}
+
+/// An IPv4 header around a payload: 172.16.0.1 to 172.16.0.2.
+fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    fragment_of(protocol, payload, 0x4000, 7)
+}
+
+fn fragment_of(protocol: u8, payload: &[u8], flags_and_offset: u16, identification: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + payload.len() as u16).to_be_bytes());
+    packet.extend(identification.to_be_bytes());
+    packet.extend(flags_and_offset.to_be_bytes());
+    packet.extend([64, protocol, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
+    packet.extend(payload);
+    packet
+}
+
+/// A UDP datagram to a tunnel's port.
+fn to_port(port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut datagram = [40_000u16.to_be_bytes(), port.to_be_bytes()].concat();
+    datagram.extend((8 + payload.len() as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    ipv4(17, &datagram)
+}
+
+fn plain(packet: &[u8]) -> Vec<u8> {
+    ethernet(FOREIGN_MAC, GENERATOR_MAC, ETHERTYPE_IPV4, packet)
+}
+
+/// Kernel and host meter the same frames; they agree, and what they agree on is returned.
+fn metered(
+    measure: Measure,
+    frames: &[Vec<u8>],
+) -> (Vec<(WideKey, WideCounters)>, netflow_common::KernelStats) {
+    let mut kernel = WideKernel::load(measure, true).unwrap();
+    let mut host = WideHost::new(measure);
+    for frame in frames {
+        kernel.enter(frame).unwrap();
+        host.enter(frame);
+    }
+    let found = kernel.take().unwrap();
+    assert_eq!(found.difference(&host.take()), None);
+    assert!(found.balanced());
+    (found.flows.into_iter().collect(), found.stats)
+}
+
+/// Tunnels around the inner packet: name, outer packet, kind, id.
+fn tunnels() -> Vec<(&'static str, Vec<u8>, Tunnel, u32)> {
+    let bridged = plain(&inner());
+    let gre = |flags: u16, protocol: u16, rest: &[u8], payload: &[u8]| {
+        ipv4(47, &[&flags.to_be_bytes()[..], &protocol.to_be_bytes(), rest, payload].concat())
+    };
+    let vni = |head: [u8; 4], payload: &[u8]| [&head[..], &[0x01, 0x02, 0x03, 0], payload].concat();
+    vec![
+        ("IP in IP", ipv4(4, &inner()), Tunnel::IpInIp, 0),
+        ("GRE", gre(0, 0x0800, &[], &inner()), Tunnel::Gre, 0),
+        ("GRE with a key", gre(0x2000, 0x0800, &[0, 0, 1, 2], &inner()), Tunnel::Gre, 0x102),
+        (
+            "GRE with checksum, key and sequence number",
+            gre(0xb000, 0x0800, &[0, 0, 0, 0, 9, 8, 7, 6, 0, 0, 0, 1], &inner()),
+            Tunnel::Gre,
+            0x0908_0706,
+        ),
+        ("NVGRE", gre(0x2000, 0x6558, &[0, 1, 2, 3], &bridged), Tunnel::GreEthernet, 0x1_0203),
+        ("VXLAN", to_port(4789, &vni([8, 0, 0, 0], &bridged)), Tunnel::Vxlan, 0x1_0203),
+        ("Geneve", to_port(6081, &vni([0, 0, 0x65, 0x58], &bridged)), Tunnel::Geneve, 0x1_0203),
+        (
+            "Geneve with options, IP inside",
+            to_port(6081, &[&vni([2, 0, 0x08, 0], &[])[..], &[7; 8], &inner()].concat()),
+            Tunnel::Geneve,
+            0x1_0203,
+        ),
+        (
+            "GTP-U",
+            to_port(2152, &[&[0x30, 255, 0, 34, 0xde, 0xad, 0xbe, 0xef][..], &inner()].concat()),
+            Tunnel::GtpU,
+            0xdead_beef,
+        ),
+        (
+            "GTP-U with a sequence number and an extension header",
+            to_port(
+                2152,
+                &[&[0x36, 255, 0, 42, 0, 0, 0, 5, 0, 1, 0, 0x85, 1, 0x10, 0x22, 0][..], &inner()].concat(),
+            ),
+            Tunnel::GtpU,
+            5,
+        ),
+    ]
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_tunnel_id() {
+    let directly = metered(EVERYTHING, &[plain(&inner())]).0[0].0;
+    assert_eq!((directly.tunnel, directly.tunnel_id), (0, 0));
+    for (name, packet, tunnel, id) in tunnels() {
+        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
+        assert_eq!(key.flow, directly.flow, "{name}");
+        assert_eq!((key.tunnel, key.tunnel_id), (tunnel as u8, id), "{name}");
+        assert_eq!(counters.flow.octets, inner().len() as u64, "{name}");
+        assert_eq!(counters.layer2_octets, plain(&packet).len() as u64, "{name}");
+        assert_eq!(stats.noted, [0; Note::COUNT], "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn only_tunnels_that_were_asked_for_are_looked_into() {
+    for asked in Tunnel::ALL {
+        let measure = Measure { tunnels: asked.bit(), ..Measure::DEFAULT };
+        for (name, packet, tunnel, _) in tunnels() {
+            let (flows, _) = metered(measure, &[plain(&packet)]);
+            assert_eq!(flows[0].0.tunnel, if tunnel == asked { asked as u8 } else { 0 }, "{name}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn the_outer_packet_is_the_flow_where_the_inside_cannot_be_read() {
+    let gre = |head: [u8; 4]| ipv4(47, &[&head[..], &[0; 12], &inner()].concat());
+    for (name, packet) in [
+        ("ERSPAN", gre([0x10, 0, 0x88, 0xbe])),
+        ("PPTP", gre([0x30, 1, 0x88, 0x0b])),
+        ("GRE with source routes", gre([0x40, 0, 8, 0])),
+        ("VXLAN without a VNI", to_port(4789, &[&[0; 8][..], &plain(&inner())].concat())),
+        ("a GTP-U echo request", to_port(2152, &[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0])),
+        ("IP in IP that is cut", ipv4(4, &inner()[..12])),
+        ("IP in IP of version 5", ipv4(4, &[0x55; 40])),
+        ("Geneve with ARP", to_port(6081, &[&[0, 0, 8, 6, 0, 0, 1, 0][..], &[0; 28]].concat())),
+    ] {
+        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
+        assert_eq!((key.tunnel, key.tunnel_id), (0, 0), "{name}");
+        assert_eq!(key.flow.source_address.ipv4_octets(), [172, 16, 0, 1], "{name}");
+        assert_eq!(counters.flow.octets, packet.len() as u64, "{name}");
+        assert_eq!(stats.noted[Note::TunnelUnread as usize], 1, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn four_tunnels_in_one_another_are_looked_into_and_a_fifth_is_noted() {
+    let mut packet = inner();
+    for depth in 1..=6 {
+        packet = ipv4(4, &packet);
+        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let octets = packet.len() - 20 * depth.min(4);
+        assert_eq!(flows[0].1.flow.octets, octets as u64, "{depth}");
+        assert_eq!(stats.noted[Note::TunnelTooDeep as usize], u64::from(depth > 4), "{depth}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn later_fragments_take_the_ports_of_the_first_one() {
+    let datagram = inner()[20..].to_vec();
+    let whole = [&datagram[..], &[0x55; 30]].concat();
+    let (first, later) = whole.split_at(24);
+    let first_frame = plain(&fragment_of(17, first, 0x2000, 9));
+    let later_frame = plain(&fragment_of(17, later, 3, 9));
+    let joining = Measure { join_fragments: true, groups: u32::MAX, ..Measure::DEFAULT };
+    let (flows, stats) = metered(joining, &[first_frame.clone(), later_frame.clone(), later_frame.clone()]);
+    let [(key, counters)] = flows[..] else { panic!("{flows:?}") };
+    assert_eq!((key.flow.source_port.value(), key.flow.ports), (1000, Ports::PRESENT));
+    assert_eq!((counters.flow.packets, counters.fragments), (3, 3));
+    assert_eq!(stats.noted[Note::FragmentJoined as usize], 2);
+    assert_eq!(stats.noted[Note::LaterFragment as usize], 0);
+
+    // Before its first fragment nobody knows the ports.
+    let (flows, stats) = metered(joining, &[later_frame.clone(), first_frame.clone()]);
+    assert_eq!((flows.len(), stats.noted[Note::LaterFragment as usize]), (2, 1));
+    let separate = Measure { join_fragments: false, ..joining };
+    assert_eq!(metered(separate, &[first_frame.clone(), later_frame]).0.len(), 2);
+
+    // Another packet's fragment, another protocol's.
+    let others =
+        [plain(&fragment_of(17, later, 3, 10)), plain(&fragment_of(6, later, 3, 9)), first_frame.clone()];
+    assert_eq!(metered(joining, &[&[first_frame.clone()], &others[..]].concat()).0.len(), 3);
+
+    let overlapping = plain(&fragment_of(17, &later[..8], 2, 9));
+    let (_, stats) = metered(joining, &[first_frame, overlapping]);
+    assert_eq!(stats.noted[Note::OverlappingFragment as usize], 1);
+    let tiny = [plain(&fragment_of(6, &[1; 8], 0x2000, 11)), plain(&fragment_of(6, &[1; 8], 1, 11))];
+    let (_, stats) = metered(joining, &tiny);
+    assert_eq!(stats.noted[Note::TinyFragment as usize], 2);
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn a_key_of_choice_makes_fewer_entries_in_the_kernel() {
+    let flow = |host: u8, port: u16| {
+        let source = format!("10.1.2.{host}:{port}").parse().unwrap();
+        frame(&udp(source, "10.9.0.1:53".parse().unwrap(), b"question"))
+    };
+    let frames: Vec<Vec<u8>> = (0..200).map(|i| flow(i, 1000 + u16::from(i))).collect();
+    let key: KeyChoice = "sourceIPv4Address/25,destinationTransportPort".parse().unwrap();
+    let options =
+        LoadOptions { measure: Measure { key_masks: key.masks, ..Measure::DEFAULT }, ..LOAD_OPTIONS };
+    let mut kernel = KernelMeter::load(&options, true).unwrap();
+    for frame in &frames {
+        kernel.enter(frame).unwrap();
+    }
+    let found = kernel.take_by(Flip::Wait).unwrap();
+    let mut keys: Vec<(FlowKey, u64)> =
+        found.flows.iter().map(|(key, counters)| (*key, counters.packets)).collect();
+    keys.sort_unstable();
+    assert_eq!(keys.iter().map(|(_, packets)| *packets).collect::<Vec<_>>(), [128, 72]);
+    assert_eq!(keys[1].0.source_address.ipv4_octets(), [10, 1, 2, 128]);
+    assert_eq!((keys[0].0.source_port.value(), keys[0].0.destination_port.value()), (0, 53));
+    assert_eq!((keys[0].0.protocol, keys[0].0.interface), (0, 0));
+    assert!(found.balanced());
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn sampling_skips_packets_into_a_line_of_their_own() {
+    const PACKETS: u64 = 20_000;
+    let flow = |number: u64| {
+        let source = format!("10.1.{}.{}:1000", number >> 8 & 0xff, number & 0xff).parse().unwrap();
+        frame(&udp(source, "10.2.0.2:2000".parse().unwrap(), b"0123456789"))
+    };
+    for mode in [SamplingMode::Count, SamplingMode::Random, SamplingMode::FlowHash] {
+        let interval = 10.try_into().unwrap();
+        let measure = Measure { sampling: mode, sampling_interval: interval, ..Measure::DEFAULT };
+        let mut kernel = KernelMeter::load(&LoadOptions { measure, ..LOAD_OPTIONS }, true).unwrap();
+        for number in 0..PACKETS {
+            kernel.enter(&flow(number % 2000)).unwrap();
+        }
+        let found = kernel.take_by(Flip::Wait).unwrap();
+        assert!(found.balanced(), "{mode:?}");
+        let skipped = found.stats.skipped_packets[Skip::SampledOut as usize];
+        let metered = PACKETS - skipped;
+        assert_eq!(found.stats.skipped_octets[Skip::SampledOut as usize], skipped * 38);
+        assert_eq!(found.stats.lost_packets[Loss::MapFull as usize], 0);
+        match mode {
+            SamplingMode::Count => assert_eq!(metered, PACKETS / 10),
+            // Nine standard deviations.
+            SamplingMode::Random => assert!((1600..2400).contains(&metered), "{metered}"),
+            SamplingMode::FlowHash => {
+                assert!((80..320).contains(&found.flows.len()), "{}", found.flows.len());
+                assert!(
+                    found.flows.values().all(|counters| counters.packets == 10),
+                    "a flow is metered whole"
+                );
+            }
+            SamplingMode::Off => unreachable!("not in the list"),
+        }
+        // The rate changes while the program runs.
+        kernel.kernel.sample(1.try_into().unwrap()).unwrap();
+        (0..100).for_each(|number| drop(kernel.enter(&flow(number)).unwrap()));
+        assert_eq!(kernel.take().unwrap().stats.skipped_packets, [0; Skip::COUNT]);
+    }
+}
