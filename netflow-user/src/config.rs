@@ -13,8 +13,8 @@ use crate::{
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     measured::{Measured, MeasuredError},
     message::{
-        Anonymised, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol, SamplingMethod,
-        TemplateOptions, TemplateSet,
+        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol,
+        SamplingMethod, TemplateOptions, TemplateSet,
     },
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };

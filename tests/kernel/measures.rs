@@ -1,7 +1,9 @@
 //! What the operator can ask for beyond the default: tunnels, fragments, keys, sampling. Kernel and host agree, and
 //! the values are those that the frames were made with.
 
-use netflow_common::{FlowKey, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey};
+use netflow_common::{
+    FlowKey, KernelStats, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey,
+};
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
 use netflow_user::key::KeyChoice;
 use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, udp};
@@ -43,21 +45,28 @@ fn plain(packet: &[u8]) -> Vec<u8> {
     ethernet(FOREIGN_MAC, GENERATOR_MAC, ETHERTYPE_IPV4, packet)
 }
 
-/// Kernel and host meter the same frames; they agree, and what they agree on is returned.
-fn metered(
-    measure: Measure,
-    frames: &[Vec<u8>],
-) -> (Vec<(WideKey, WideCounters)>, netflow_common::KernelStats) {
-    let mut kernel = WideKernel::load(measure, true).unwrap();
-    let mut host = WideHost::new(measure);
-    for frame in frames {
-        kernel.enter(frame).unwrap();
-        host.enter(frame);
+/// Kernel and host, which meter the same frames. (Loading takes a second: once for each test that can do so.)
+struct Both {
+    kernel: WideKernel,
+    host: WideHost,
+}
+
+impl Both {
+    fn measuring(measure: Measure) -> Self {
+        Self { kernel: WideKernel::load(measure, true).unwrap(), host: WideHost::new(measure) }
     }
-    let found = kernel.take().unwrap();
-    assert_eq!(found.difference(&host.take()), None);
-    assert!(found.balanced());
-    (found.flows.into_iter().collect(), found.stats)
+
+    /// They agree, and what they agree on is returned.
+    fn meter(&mut self, frames: &[Vec<u8>]) -> (Vec<(WideKey, WideCounters)>, KernelStats) {
+        for frame in frames {
+            self.kernel.enter(frame).unwrap();
+            self.host.enter(frame);
+        }
+        let found = self.kernel.take().unwrap();
+        assert_eq!(found.difference(&self.host.take()), None);
+        assert!(found.balanced());
+        (found.flows.into_iter().collect(), found.stats)
+    }
 }
 
 /// Tunnels around the inner packet: name, outer packet, kind, id.
@@ -107,10 +116,11 @@ fn tunnels() -> Vec<(&'static str, Vec<u8>, Tunnel, u32)> {
 #[test]
 #[ignore = "needs root: loads the kernel program"]
 fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_tunnel_id() {
-    let directly = metered(EVERYTHING, &[plain(&inner())]).0[0].0;
+    let mut both = Both::measuring(EVERYTHING);
+    let directly = both.meter(&[plain(&inner())]).0[0].0;
     assert_eq!((directly.tunnel, directly.tunnel_id), (0, 0));
     for (name, packet, tunnel, id) in tunnels() {
-        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let (flows, stats) = both.meter(&[plain(&packet)]);
         let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
         assert_eq!(key.flow, directly.flow, "{name}");
         assert_eq!((key.tunnel, key.tunnel_id), (tunnel as u8, id), "{name}");
@@ -124,9 +134,9 @@ fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_tunnel_id() {
 #[ignore = "needs root: loads the kernel program"]
 fn only_tunnels_that_were_asked_for_are_looked_into() {
     for asked in Tunnel::ALL {
-        let measure = Measure { tunnels: asked.bit(), ..Measure::DEFAULT };
+        let mut both = Both::measuring(Measure { tunnels: asked.bit(), ..Measure::DEFAULT });
         for (name, packet, tunnel, _) in tunnels() {
-            let (flows, _) = metered(measure, &[plain(&packet)]);
+            let (flows, _) = both.meter(&[plain(&packet)]);
             assert_eq!(flows[0].0.tunnel, if tunnel == asked { asked as u8 } else { 0 }, "{name}");
         }
     }
@@ -135,6 +145,7 @@ fn only_tunnels_that_were_asked_for_are_looked_into() {
 #[test]
 #[ignore = "needs root: loads the kernel program"]
 fn the_outer_packet_is_the_flow_where_the_inside_cannot_be_read() {
+    let mut both = Both::measuring(EVERYTHING);
     let gre = |head: [u8; 4]| ipv4(47, &[&head[..], &[0; 12], &inner()].concat());
     for (name, packet) in [
         ("ERSPAN", gre([0x10, 0, 0x88, 0xbe])),
@@ -146,7 +157,7 @@ fn the_outer_packet_is_the_flow_where_the_inside_cannot_be_read() {
         ("IP in IP of version 5", ipv4(4, &[0x55; 40])),
         ("Geneve with ARP", to_port(6081, &[&[0, 0, 8, 6, 0, 0, 1, 0][..], &[0; 28]].concat())),
     ] {
-        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let (flows, stats) = both.meter(&[plain(&packet)]);
         let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
         assert_eq!((key.tunnel, key.tunnel_id), (0, 0), "{name}");
         assert_eq!(key.flow.source_address.ipv4_octets(), [172, 16, 0, 1], "{name}");
@@ -158,10 +169,11 @@ fn the_outer_packet_is_the_flow_where_the_inside_cannot_be_read() {
 #[test]
 #[ignore = "needs root: loads the kernel program"]
 fn four_tunnels_in_one_another_are_looked_into_and_a_fifth_is_noted() {
+    let mut both = Both::measuring(EVERYTHING);
     let mut packet = inner();
     for depth in 1..=6 {
         packet = ipv4(4, &packet);
-        let (flows, stats) = metered(EVERYTHING, &[plain(&packet)]);
+        let (flows, stats) = both.meter(&[plain(&packet)]);
         let octets = packet.len() - 20 * depth.min(4);
         assert_eq!(flows[0].1.flow.octets, octets as u64, "{depth}");
         assert_eq!(stats.noted[Note::TunnelTooDeep as usize], u64::from(depth > 4), "{depth}");
@@ -177,7 +189,8 @@ fn later_fragments_take_the_ports_of_the_first_one() {
     let first_frame = plain(&fragment_of(17, first, 0x2000, 9));
     let later_frame = plain(&fragment_of(17, later, 3, 9));
     let joining = Measure { join_fragments: true, groups: u32::MAX, ..Measure::DEFAULT };
-    let (flows, stats) = metered(joining, &[first_frame.clone(), later_frame.clone(), later_frame.clone()]);
+    let (flows, stats) =
+        Both::measuring(joining).meter(&[first_frame.clone(), later_frame.clone(), later_frame.clone()]);
     let [(key, counters)] = flows[..] else { panic!("{flows:?}") };
     assert_eq!((key.flow.source_port.value(), key.flow.ports), (1000, Ports::PRESENT));
     assert_eq!((counters.flow.packets, counters.fragments), (3, 3));
@@ -185,21 +198,24 @@ fn later_fragments_take_the_ports_of_the_first_one() {
     assert_eq!(stats.noted[Note::LaterFragment as usize], 0);
 
     // Before its first fragment nobody knows the ports.
-    let (flows, stats) = metered(joining, &[later_frame.clone(), first_frame.clone()]);
+    let (flows, stats) = Both::measuring(joining).meter(&[later_frame.clone(), first_frame.clone()]);
     assert_eq!((flows.len(), stats.noted[Note::LaterFragment as usize]), (2, 1));
     let separate = Measure { join_fragments: false, ..joining };
-    assert_eq!(metered(separate, &[first_frame.clone(), later_frame]).0.len(), 2);
+    assert_eq!(Both::measuring(separate).meter(&[first_frame.clone(), later_frame]).0.len(), 2);
 
     // Another packet's fragment, another protocol's.
     let others =
         [plain(&fragment_of(17, later, 3, 10)), plain(&fragment_of(6, later, 3, 9)), first_frame.clone()];
-    assert_eq!(metered(joining, &[&[first_frame.clone()], &others[..]].concat()).0.len(), 3);
+    assert_eq!(
+        Both::measuring(joining).meter(&[std::slice::from_ref(&first_frame), &others[..]].concat()).0.len(),
+        3
+    );
 
     let overlapping = plain(&fragment_of(17, &later[..8], 2, 9));
-    let (_, stats) = metered(joining, &[first_frame, overlapping]);
+    let (_, stats) = Both::measuring(joining).meter(&[first_frame, overlapping]);
     assert_eq!(stats.noted[Note::OverlappingFragment as usize], 1);
     let tiny = [plain(&fragment_of(6, &[1; 8], 0x2000, 11)), plain(&fragment_of(6, &[1; 8], 1, 11))];
-    let (_, stats) = metered(joining, &tiny);
+    let (_, stats) = Both::measuring(joining).meter(&tiny);
     assert_eq!(stats.noted[Note::TinyFragment as usize], 2);
 }
 
@@ -265,7 +281,9 @@ fn sampling_skips_packets_into_a_line_of_their_own() {
         }
         // The rate changes while the program runs.
         kernel.kernel.sample(1.try_into().unwrap()).unwrap();
-        (0..100).for_each(|number| drop(kernel.enter(&flow(number)).unwrap()));
+        for number in 0..100 {
+            kernel.enter(&flow(number)).unwrap();
+        }
         assert_eq!(kernel.take().unwrap().stats.skipped_packets, [0; Skip::COUNT]);
     }
 }
