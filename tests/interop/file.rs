@@ -37,8 +37,11 @@ fn read(captures: &[Capture], host: IpAddr) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for (capture, domain) in captures.iter().zip(1..) {
         let number = domain.to_string();
-        let arguments =
-            [&["--observation-domain", &number][..], &collectors.each_ref().map(String::as_str)].concat();
+        let arguments = [
+            &["--observation-domain", &number, "--fragments", "separate"][..],
+            &collectors.each_ref().map(String::as_str),
+        ]
+        .concat();
         let agent = AgentProcess::read(&namespace, &capture.path, &arguments)?;
         all.push(Metered { capture, domain, agent, on_the_captures_clock: true });
     }

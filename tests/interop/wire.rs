@@ -53,7 +53,9 @@ fn replayed(mtu: u32, captures: &[&Capture]) -> Result<Vec<String>> {
 
 fn meter(lab: &Lab, panel: &Panel, capture: &Capture, domain: u32) -> Result<StoppedAgent> {
     let domain = domain.to_string();
-    let arguments = ["-i", MONITOR_INTERFACE, "--xdp-mode", "native", "--observation-domain", &domain];
+    // The reference counts fragments by themselves.
+    let options = ["--xdp-mode", "native", "--fragments", "separate", "--observation-domain", &domain];
+    let arguments = [&["-i", MONITOR_INTERFACE][..], &options].concat();
     let collectors = panel.collectors();
     let agent = AgentProcess::start(
         &lab.monitor,

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netflow_common::{Address, FlowKey, Ports};
-use netflow_ebpf::packet::{LinkType, Packet, parse};
+use netflow_ebpf::packet::{FragmentObserver, LinkType, Packet, join, parse, parse_outer};
 use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Flip;
 pub(crate) use tests::captures::find;
 use tests::captures::{Capture, ReferenceFlow, ReferenceKey};
 use tests::meter::{HostMeter, KernelMeter, LOAD_OPTIONS, XDP_PASS};
+use tests::wide::Fragments;
 
 /// A packet that this project reads otherwise than the reference, on purpose.
 struct Exception {
@@ -164,6 +165,24 @@ fn the_host_counts_every_capture_as_the_reference_does() {
         }
     }
     assert_eq!(exceptions_met, if captures.is_empty() { 0 } else { EXCEPTIONS.len() });
+}
+
+#[test]
+fn fragmented_flows_are_as_many_as_the_reference_tracks() {
+    for capture in find().unwrap().unwrap_or_default() {
+        let mut fragments = Fragments::default();
+        let mut flows = BTreeSet::new();
+        for frame in captured_frames(&capture) {
+            let mut observer = FragmentObserver::default();
+            let Ok(mut packet) = parse_outer(frame.as_slice(), LinkType::Ethernet, &mut observer) else {
+                continue;
+            };
+            join(&mut packet, observer.fragment, &mut fragments);
+            let key = reference_key(&packet.key);
+            flows.insert((key.source, key.destination, key.protocol, key.source_port, key.destination_port));
+        }
+        assert_eq!(flows.len() as u64, capture.expected.flows_5tuple_fragments_tracked, "{}", capture.name);
+    }
 }
 
 #[test]
