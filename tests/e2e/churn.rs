@@ -159,6 +159,52 @@ fn an_interface_that_is_made_anew_a_hundred_times_loses_and_mixes_nothing() {
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
+fn packets_on_their_way_while_an_interface_is_made_anew_count_for_the_one_that_received_them() {
+    const TIMES: u16 = 25;
+    let mut churn = Churn::start(&["-i", "churn*"]).unwrap();
+    for number in 0..TIMES {
+        churn.create().unwrap();
+        churn.wait_until_metered(usize::from(number) + 1).unwrap();
+        // The same flow each time, and packets of another length: a record with packets of two would show it.
+        let packet = udp(
+            "10.1.0.1:999".parse().unwrap(),
+            "10.2.0.2:53".parse().unwrap(),
+            &vec![0; 72 + usize::from(number)],
+        );
+        let (frame, sender) = (frame(&packet), RawSender::open(&churn.from, SENDING).unwrap());
+        std::thread::scope(|scope| {
+            // Until there is nothing to send from any more.
+            let sending = scope.spawn(move || while sender.send(&frame).is_ok() {});
+            let deadline = Instant::now() + PATIENCE;
+            while churn.to.counters(METERED).unwrap().rx_packets < 100 && Instant::now() < deadline {}
+            churn.to.ip(&["link", "del", METERED]).unwrap();
+            sending.join().unwrap();
+        });
+    }
+    let ended = |ledger: &tests::ledger::Ledger| {
+        Ok(ledger.number("/records/end_reason/forced_end")? == u64::from(TIMES))
+    };
+    let ledger = churn.agent.wait_for_ledger("end of all flows", ended).unwrap();
+    churn.sent = ledger.number("/packets/seen").unwrap();
+    let (_, verdict) = churn.stop().unwrap();
+    let mut records: Vec<(String, u64, u64)> = verdict
+        .records()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let number = |name: &str| record[name].as_u64().unwrap();
+            (record["first"].as_str().unwrap().to_owned(), number("in_packets"), number("in_bytes"))
+        })
+        .collect();
+    records.sort();
+    assert_eq!(records.len(), usize::from(TIMES), "{records:?}");
+    for (length, (_, packets, octets)) in (100..).zip(&records) {
+        assert!(*packets >= 100 && *octets == packets * length, "{length} octets each: {records:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
 fn a_renamed_interface_keeps_its_flows_and_one_that_moves_away_ends_them() {
     let mut churn = Churn::start(&["-i", "churn*"]).unwrap();
     churn.create().unwrap();
