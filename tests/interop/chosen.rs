@@ -71,7 +71,11 @@ fn exported(
     anyhow::ensure!(complaints.is_empty(), "{complaints:?}\n{}", capture.text()?);
     // nfdump knows few of the fields, and must find the records all the same.
     let read = collector.stop()?;
-    anyhow::ensure!(read.summary.packets == frames.len() as u64, "nfdump read {} packets", read.summary.packets);
+    anyhow::ensure!(
+        read.summary.packets == frames.len() as u64,
+        "nfdump read {} packets",
+        read.summary.packets
+    );
     let mut values = vec![Vec::new(); fields.len()];
     for packet in capture.fields(fields)? {
         for (all, found) in values.iter_mut().zip(packet) {
