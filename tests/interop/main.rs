@@ -6,4 +6,5 @@ mod chosen;
 mod file;
 mod judge;
 mod rows;
+mod sampled;
 mod wire;

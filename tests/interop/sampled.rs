@@ -1,0 +1,79 @@
+//! Sampling, as collectors learn of it: they multiply, the exporter does not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use tests::agent::{AgentProcess, Signal};
+use tests::frames::{frame, udp};
+use tests::judges::{IPFIX, NETFLOW_V9, Nfcapd, Tshark};
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::raw::RawSender;
+
+const PACKETS: u64 = 2000;
+
+/// What one run with `--sampling` gave.
+struct Sampled {
+    metered: u64,
+    sampled_out: u64,
+    /// What nfdump makes of it.
+    collected: [u64; 2],
+    /// What tshark finds: sampling intervals, algorithms, packets of records.
+    intervals: Vec<String>,
+    algorithms: Vec<String>,
+    exported: u64,
+}
+
+fn run(sampling: &str) -> Result<Sampled> {
+    let lab = Lab::new(LabOptions::default())?;
+    let ports = [NETFLOW_V9.1, IPFIX.1];
+    let [v9, ipfix] = ports.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()));
+    let tshark = Tshark::start(&lab.monitor, "lo", "udp and dst portrange 2000-5000")?;
+    let urls = [format!("udp://127.0.0.1:{}?protocol=v9", ports[0]), format!("udp://127.0.0.1:{}", ports[1])];
+    let arguments = ["-i", MONITOR_INTERFACE, "--sampling", sampling, "-c", &urls[0], "-c", &urls[1]];
+    let agent = AgentProcess::start(&lab.monitor, &arguments)?;
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
+    let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
+    for packet in 0..PACKETS {
+        let port = 1000 + (packet % 50) as u16;
+        sender.send(&frame(&udp((Ipv4Addr::new(10, 1, 0, 1), port).into(), to, &[0; 72])))?;
+    }
+    lab.wait_for_packets(PACKETS)?;
+    let stopped = agent.stop(Signal::TERM)?;
+    ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
+    let capture = tshark.stop()?.decode_as_cflow(ports[0]).decode_as_cflow(ports[1]);
+    let complaints = capture.expert_messages()?;
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    let of = |field| -> Result<Vec<String>> {
+        Ok(capture.fields(&[field])?.into_iter().flatten().flatten().collect())
+    };
+    let ledger = stopped.ledger.unwrap();
+    ensure!(ledger.number("/packets/seen")? == PACKETS, "{}", ledger.0);
+    let packets: Vec<u64> = of("cflow.packets")?.iter().map(|packets| packets.parse().unwrap()).collect();
+    Ok(Sampled {
+        metered: ledger.number("/packets/metered")?,
+        sampled_out: ledger.number("/packets/sampled_out")?,
+        collected: [v9?.stop()?.summary.packets, ipfix?.stop()?.summary.packets],
+        intervals: of("cflow.sampling_interval")?,
+        algorithms: of("cflow.selector_algorithm")?,
+        exported: packets.iter().sum(),
+    })
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn collectors_learn_the_rate_before_the_records_and_multiply_by_it() {
+    // OPT-SAMP-1, OPT-SAMP-3
+    for (sampling, rate, algorithm) in [("count:10", 10, "1"), ("random:4", 4, "4")] {
+        let sampled = run(sampling).unwrap();
+        assert_eq!(sampled.metered + sampled.sampled_out, PACKETS, "{sampling}");
+        assert!(sampled.metered > 0 && sampled.sampled_out > 0, "{sampling}");
+        // To both, as they were metered.
+        assert_eq!(sampled.exported, 2 * sampled.metered, "{sampling}");
+        assert_eq!(sampled.collected, [sampled.metered * rate; 2], "{sampling}");
+        assert!(sampled.intervals.len() >= 2, "{sampling}");
+        assert!(sampled.intervals.iter().all(|interval| *interval == rate.to_string()), "{sampling}");
+        let in_other_form = |algorithm: &String| u64::from_str_radix(algorithm.trim_start_matches("0x"), 16);
+        let algorithms: Vec<_> = sampled.algorithms.iter().map(in_other_form).collect();
+        assert!(!algorithms.is_empty() && algorithms.iter().all(|it| *it == Ok(algorithm.parse().unwrap())));
+    }
+}
