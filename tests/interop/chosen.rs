@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tests::agent::AgentProcess;
+use tests::agent::{AgentProcess, Signal};
 use tests::frames::{self, ETHERTYPE_IPV4, ETHERTYPE_VLAN};
-use tests::judges::{IPFIX, NETFLOW_V9, Nfcapd, Tshark};
-use tests::lab::Namespace;
+use tests::judges::{IPFIX, NETFLOW_V9, Nfcapd, Tshark, TsharkCapture};
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
+use tests::raw::RawSender;
 
 const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const DESTINATION_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -49,6 +50,34 @@ fn ipv4(protocol: u8, payload: &[u8], header: &[(usize, u8)]) -> Vec<u8> {
     packet
 }
 
+/// What `netflow run` exports of a frame that arrives: the values that tshark finds in each of these fields.
+fn exported_live(frame: &[u8], arguments: &[&str], fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    let lab = Lab::new(LabOptions::default())?;
+    let tshark = Tshark::start(&lab.monitor, "lo", &format!("udp dst port {}", IPFIX.1))?;
+    let url = format!("udp://127.0.0.1:{}", IPFIX.1);
+    let arguments = [&["-i", MONITOR_INTERFACE, "-c", &url], arguments].concat();
+    let agent = AgentProcess::start(&lab.monitor, &arguments)?;
+    RawSender::open(&lab.generator, GENERATOR_INTERFACE)?.send(frame)?;
+    lab.wait_for_packets(1)?;
+    let stopped = agent.stop(Signal::TERM)?;
+    anyhow::ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
+    let capture = tshark.stop()?.decode_as_cflow(IPFIX.1);
+    let complaints = capture.expert_messages()?;
+    anyhow::ensure!(complaints.is_empty(), "{complaints:?}\n{}", capture.text()?);
+    in_order(&capture, fields)
+}
+
+fn in_order(capture: &TsharkCapture, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    let mut values = vec![Vec::new(); fields.len()];
+    for packet in capture.fields(fields)? {
+        for (all, found) in values.iter_mut().zip(packet) {
+            all.extend(found);
+        }
+    }
+    anyhow::ensure!(!values.iter().all(Vec::is_empty), "{}", capture.text()?);
+    Ok(values)
+}
+
 /// What `netflow read` of the frames exports: the values that tshark finds in each of these fields, in the order of
 /// messages.
 fn exported(
@@ -76,22 +105,19 @@ fn exported(
         "nfdump read {} packets",
         read.summary.packets
     );
-    let mut values = vec![Vec::new(); fields.len()];
-    for packet in capture.fields(fields)? {
-        for (all, found) in values.iter_mut().zip(packet) {
-            all.extend(found);
-        }
-    }
-    anyhow::ensure!(!values.iter().all(Vec::is_empty), "{}", capture.text()?);
-    Ok(values)
+    in_order(&capture, fields)
 }
 
+/// From a file and live.
 fn one(frame: Vec<u8>, groups: &str, expected: &[(&str, &str)]) {
     let fields: Vec<&str> = expected.iter().map(|(field, _)| *field).collect();
     let arguments = ["--group", groups, "--enterprise-number", EXAMPLE];
-    let values = exported(&[frame], &arguments, 10, &fields).unwrap();
-    for ((field, expected), values) in expected.iter().zip(values) {
-        assert_eq!(values, [*expected], "{field}");
+    let live = exported_live(&frame, &arguments, &fields).unwrap();
+    let read = exported(&[frame], &arguments, 10, &fields).unwrap();
+    for (how, values) in [("live", live), ("read", read)] {
+        for ((field, expected), values) in expected.iter().zip(values) {
+            assert_eq!(values, [*expected], "{field}, {how}");
+        }
     }
 }
 
