@@ -4,4 +4,5 @@
 mod churn;
 mod collectors;
 mod conservation;
+mod routes;
 mod timeouts;
