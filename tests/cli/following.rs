@@ -58,7 +58,7 @@ fn globs_take_the_lowest_devices_there_are_and_come_but_what_is_excluded() {
         "interface br9 is passed over: its packets come from its ports, port0 for one; -i br9 meters it all the same",
         "interface mac9 is passed over: it builds on m0",
         "interface vx9 is passed over: it builds on m0",
-        "metering m0, port0 (",
+        "metering m0, port0",
     ] {
         said(&mut agent, text);
     }

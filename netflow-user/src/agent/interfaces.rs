@@ -63,7 +63,7 @@ impl Metered {
         for name in selection.names() {
             match known.find(name).await {
                 Ok(interface) => {
-                    metered.spare(&interface).await?;
+                    metered.check(&interface).await?;
                     metered.required.push(interface.index);
                 }
                 Err(error @ (InterfaceError::Unknown { .. } | InterfaceError::Down { .. })) if matched => {
@@ -142,7 +142,7 @@ impl Metered {
         tell(&change);
         match change {
             Change::Attach { ticket, interface } => {
-                if let Err(error) = self.spare(&interface).await {
+                if let Err(error) = self.check(&interface).await {
                     let attempt = Attempt::Failed(chain(&error));
                     self.hear(Outcome { index: interface.index, ticket, attempt });
                 } else {
@@ -178,12 +178,15 @@ impl Metered {
 
     /// Attaches while there is no metering thread yet.
     async fn attach(&self, kernel: &mut Kernel, interface: &Interface) -> Result<Option<u32>, AgentError> {
-        self.spare(interface).await?;
+        self.check(interface).await?;
         attach(kernel, interface, &self.how)
     }
 
-    /// Refuses to cut off the host.
-    async fn spare(&self, interface: &Interface) -> Result<(), InterfaceError> {
+    /// Refuses what cannot be metered, and to cut off the host.
+    async fn check(&self, interface: &Interface) -> Result<(), InterfaceError> {
+        if !interface.is_readable() {
+            return Err(InterfaceError::NotEthernet { name: interface.name.clone() });
+        }
         if self.spare_host { self.follower.interfaces().refuse_in_use(interface).await } else { Ok(()) }
     }
 }

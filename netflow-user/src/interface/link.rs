@@ -41,6 +41,11 @@ pub(super) enum Layer {
 }
 
 impl Interface {
+    /// Whether the meter can read what its packets begin with.
+    pub fn is_readable(&self) -> bool {
+        self.ethernet
+    }
+
     /// Reads a link message; `None` if it tells a part only, as those of wireless events do.
     pub(super) fn new(message: &LinkMessage) -> Option<Self> {
         let mut found = Self {

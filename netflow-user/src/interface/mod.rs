@@ -138,7 +138,7 @@ impl Interfaces {
         if !found.up {
             return Err(InterfaceError::Down { name: name.to_owned() });
         }
-        if !found.ethernet {
+        if !found.is_readable() {
             return Err(InterfaceError::NotEthernet { name: name.to_owned() });
         }
         Ok(found.clone())
