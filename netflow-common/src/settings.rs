@@ -116,4 +116,6 @@ pub struct WideScratch {
     pub payload: u64,
     /// What its IP header says of fragmentation, in one word.
     pub fragment: u64,
+    /// Sequence number and length of its TCP segment.
+    pub segment: [u32; 2],
 }

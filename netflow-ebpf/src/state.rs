@@ -7,11 +7,11 @@
 use aya_ebpf::{
     bindings::BPF_ANY,
     btf_maps::{Array, LruHashMap, PerCpuArray},
-    helpers::generated::bpf_get_prandom_u32,
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
     macros::btf_map,
 };
 use netflow_common::{FlowKey, Sampling, SamplingMode};
-use netflow_ebpf::packet::{FirstFragment, FragmentKey, FragmentState};
+use netflow_ebpf::packet::{Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, TcpState};
 
 use crate::map::setting;
 
@@ -29,6 +29,52 @@ static SAMPLING: Array<Sampling, 1> = Array::new();
 /// Packets of this CPU since the last one that was selected.
 #[btf_map]
 static SKIPPED: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// What is expected of TCP connections, shared by all CPUs.
+#[btf_map]
+static TCP: LruHashMap<FlowKey, Expectation, SET_AT_LOAD> = LruHashMap::new();
+
+/// When SYNs were seen, nanoseconds of the kernel's monotonic clock.
+#[btf_map]
+static HANDSHAKES: LruHashMap<Handshake, u64, SET_AT_LOAD> = LruHashMap::new();
+
+/// The kernel's memory of TCP connections.
+pub(crate) struct Connections;
+
+impl TcpState for Connections {
+    #[inline(always)]
+    fn expectation(&mut self, key: &FlowKey) -> Option<Expectation> {
+        // SAFETY: a copy of sixteen octets; two CPUs that see one connection at once may confuse its order.
+        unsafe { TCP.get_ptr(key).map(|expectation| *expectation) }
+    }
+
+    #[inline(always)]
+    fn expect(&mut self, key: &FlowKey, expectation: &Expectation) {
+        if let Some(known) = TCP.get_ptr_mut(key) {
+            // SAFETY: as above.
+            unsafe { *known = *expectation };
+        } else {
+            let _ = TCP.insert(key, expectation, u64::from(BPF_ANY));
+        }
+    }
+
+    #[inline(always)]
+    fn began(&mut self, handshake: &Handshake) {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        let _ = HANDSHAKES.insert(handshake, now, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn took(&mut self, handshake: &Handshake) -> Option<u64> {
+        // SAFETY: a copy of a word.
+        let began = unsafe { *HANDSHAKES.get_ptr(handshake)? };
+        let _ = HANDSHAKES.remove(handshake);
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        (now > began).then(|| now - began)
+    }
+}
 
 /// The kernel's memory of first fragments.
 pub(crate) struct Fragments;

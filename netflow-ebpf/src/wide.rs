@@ -14,6 +14,7 @@ use netflow_ebpf::packet::{self, Fragment, Frame, LinkType, Packet, Wanted, Wide
 use crate::{
     flow_map::FlowMap,
     map::{self, Books, setting, setting_word},
+    state::Connections,
 };
 
 /// Sizes below marked 1 are set by the agent at load.
@@ -99,8 +100,14 @@ impl Books {
         let entry = WIDE_SCRATCH.get_ptr_mut(0)?;
         // SAFETY: as above.
         let WideScratch { key, delta, .. } = unsafe { &mut *entry };
+        // SAFETY: as above.
         Wide::over(AskedFor, unsafe { &mut *entry }).finish(packet, fragment, frame_octets);
         self.enter_seen(packet, frame_octets);
+        if AskedFor.group(Group::Tcp) && !fragment.is_some() {
+            // SAFETY: as above.
+            let segment = Wide::over(AskedFor, unsafe { &mut *entry }).segment();
+            packet::follow(packet, segment, delta, &mut Connections);
+        }
         mask(key);
         let now = map::now();
         delta.flow.first = now;

@@ -2,11 +2,11 @@
 //! the values are those that the frames were made with.
 
 use netflow_common::{
-    FlowKey, KernelStats, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey,
+    FlowKey, Group, KernelStats, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey,
 };
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
 use netflow_user::key::KeyChoice;
-use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, udp};
+use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, tcp, udp};
 use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
 use tests::meter::{KernelMeter, LOAD_OPTIONS};
 use tests::wide::{EVERYTHING, WideHost, WideKernel};
@@ -217,6 +217,59 @@ fn later_fragments_take_the_ports_of_the_first_one() {
     let tiny = [plain(&fragment_of(6, &[1; 8], 0x2000, 11)), plain(&fragment_of(6, &[1; 8], 1, 11))];
     let (_, stats) = Both::measuring(joining).meter(&tiny);
     assert_eq!(stats.noted[Note::TinyFragment as usize], 2);
+}
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// A segment from the client to the server, or back.
+fn segment(back: bool, flags: u8, sequence: u32, octets: usize) -> Vec<u8> {
+    let (client, server) = (INNER.0.parse().unwrap(), INNER.1.parse().unwrap());
+    let (from, to) = if back { (server, client) } else { (client, server) };
+    frame(&tcp(from, to, flags, sequence, &vec![0x2e; octets]))
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn segments_sent_again_or_out_of_order_are_counted() {
+    let mut both = Both::measuring(Measure { groups: Group::Tcp.bit(), ..Measure::DEFAULT });
+    let (flows, _) = both.meter(&[
+        segment(false, SYN, 99, 0),
+        segment(false, SYN, 99, 0),
+        segment(false, ACK, 100, 50),
+        segment(false, ACK, 250, 50),
+        segment(false, ACK, 150, 100),
+        segment(false, ACK, 100, 50),
+        segment(false, ACK, 300, 0),
+    ]);
+    let [(_, counters)] = flows[..] else { panic!("{flows:?}") };
+    assert_eq!((counters.tcp_retransmitted, counters.tcp_out_of_order, counters.flow.packets), (2, 1, 7));
+    // What is known of a connection outlives the generation.
+    let (flows, _) = both.meter(&[segment(false, ACK, 250, 50), segment(false, ACK, 300, 10)]);
+    assert_eq!((flows[0].1.tcp_retransmitted, flows[0].1.tcp_out_of_order), (1, 0));
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn the_round_trip_time_is_that_from_syn_to_syn_ack() {
+    let measure = Measure { groups: Group::Tcp.bit(), ..Measure::DEFAULT };
+    let mut kernel = WideKernel::load(measure, true).unwrap();
+    kernel.enter(&segment(false, SYN, 99, 0)).unwrap();
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < std::time::Duration::from_millis(5) {}
+    kernel.enter(&segment(true, SYN | ACK, 7, 0)).unwrap();
+    let took = begin.elapsed().as_micros();
+    // A second SYN-ACK tells nothing.
+    kernel.enter(&segment(true, SYN | ACK, 7, 0)).unwrap();
+    for (key, counters) in kernel.take_as_is().unwrap().flows {
+        let measured = u128::from(counters.round_trip_microseconds);
+        if key.flow.source_port.value() == 2000 {
+            assert!((5000..=took + 5000).contains(&measured), "{measured} of {took}");
+            assert_eq!(counters.tcp_retransmitted, 1);
+        } else {
+            assert_eq!(measured, 0);
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,11 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use netflow_common::{FlowCounters, KernelStats, Note, SamplingMode, WideCounters, WideKey};
-use netflow_ebpf::packet::{self, FirstFragment, FragmentKey, FragmentState, LinkType, Wide};
+use netflow_common::{FlowKey, Group, KernelStats, Note, SamplingMode, WideCounters, WideKey};
+use netflow_ebpf::packet::{
+    self, Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, LinkType, TcpState, Wanted as _,
+    Wide,
+};
 use netflow_user::drain::{Drain, Place, TickClock};
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
 
@@ -73,14 +76,40 @@ impl FragmentState for Fragments {
 pub struct WideHost {
     measure: Measure,
     fragments: Fragments,
+    connections: Connections,
     counted: WideCounted,
+}
+
+/// TCP connections on the host: none is ever forgotten. The round-trip time is left out: clocks differ.
+#[derive(Debug, Default)]
+struct Connections(HashMap<FlowKey, Expectation>);
+
+impl TcpState for Connections {
+    fn expectation(&mut self, key: &FlowKey) -> Option<Expectation> {
+        self.0.get(key).copied()
+    }
+
+    fn expect(&mut self, key: &FlowKey, expectation: &Expectation) {
+        self.0.insert(*key, *expectation);
+    }
+
+    fn began(&mut self, _: &Handshake) {}
+
+    fn took(&mut self, _: &Handshake) -> Option<u64> {
+        None
+    }
 }
 
 impl WideHost {
     /// An empty one.
     pub fn new(measure: Measure) -> Self {
         assert_eq!(measure.sampling, SamplingMode::Off, "what sampling chooses differs");
-        Self { measure, fragments: Fragments::default(), counted: WideCounted::default() }
+        Self {
+            measure,
+            fragments: Fragments::default(),
+            connections: Connections::default(),
+            counted: WideCounted::default(),
+        }
     }
 
     /// Meters one Ethernet frame.
@@ -111,6 +140,10 @@ impl WideHost {
             stats.noted[note as usize] += u64::from(short || packet.notes.has(note));
         }
         Wide::over(self.measure, &mut entry).finish(&packet, fragment, frame.len());
+        if self.measure.group(Group::Tcp) && !fragment.is_some() {
+            let segment = Wide::over(self.measure, &mut entry).segment();
+            packet::follow(&packet, segment, &mut entry.delta, &mut self.connections);
+        }
         let mut words: [u64; 9] = bytemuck::cast(entry.key);
         if let Some(masks) = self.measure.masks() {
             let mask = masks[usize::from(!packet.key.is_ipv4())];
@@ -156,15 +189,21 @@ impl WideKernel {
         self.meter.enter(frame)
     }
 
-    /// What was counted since the last time.
+    /// What was counted since the last time, without what depends on clocks.
     pub fn take(&mut self) -> Result<WideCounted> {
+        let mut counted = self.take_as_is()?;
+        for counters in counted.flows.values_mut() {
+            (counters.flow.first, counters.flow.last, counters.round_trip_microseconds) = (0, 0, 0);
+        }
+        Ok(counted)
+    }
+
+    /// What was counted since the last time, with all that it has.
+    pub fn take_as_is(&mut self) -> Result<WideCounted> {
         let mut flows = HashMap::new();
         let frozen = self.meter.kernel.flip(Flip::NoWait)?;
         let mut enter = |deltas: &[(WideKey, WideCounters)]| {
-            for (key, counters) in deltas {
-                let flow = FlowCounters { first: 0, last: 0, ..counters.flow };
-                flows.insert(*key, WideCounters { flow, ..*counters });
-            }
+            flows.extend(deltas.iter().copied());
         };
         let drained = self.drain.take(&mut self.meter.kernel, frozen, &TickClock::Nanos, &mut enter)?;
         Ok(WideCounted { flows, stats: drained.stats })

@@ -29,7 +29,7 @@ pub use self::{
     observer::{Observer, Unobserved},
     sampling::{mask, sampling_hash},
     tunnel::MAX_TUNNELS,
-    wide::{Wanted, Wide},
+    wide::{Expectation, Handshake, Segment, TcpState, Wanted, Wide, follow},
 };
 
 /// What one packet contributes to its flow.
@@ -168,7 +168,7 @@ pub fn parse_inner<F: Frame + ?Sized, O: Observer>(
     let packet = observer.settle(packet);
     let packet = innermost(frame, packet, observer);
     observer.look_closer(frame);
-    Ok(packet)
+    Ok(observer.settle(packet))
 }
 
 #[inline(always)]

@@ -1,26 +1,36 @@
 //! What stands for the kernel program where a capture is read: the same parser, the same measures, totals like the
 //! kernel's.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
 
 use netflow_common::{
-    FlowCounters, FlowKey, IpVersion, KernelStats, Note, Refusal, Settings, WideCounters, WideKey,
+    FlowCounters, FlowKey, Group, IpVersion, KernelStats, Note, Refusal, Settings, WideCounters, WideKey,
 };
 use netflow_ebpf::packet::{
-    self, FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, Notes, Packet, Wide,
+    self, Expectation, FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, Handshake,
+    Notes, Packet, TcpState, Wanted as _, Wide,
 };
 
 use super::meter::Flow;
 use crate::{capture::CapturedPacket, kernel::Measure, ledger::Tally};
 
-/// First fragments that are remembered, as in the kernel.
+/// First fragments, and SYNs, that are remembered, as in the kernel.
 const FRAGMENTS: usize = 16_384;
+/// Directions of TCP connections, as in the kernel.
+const CONNECTIONS: usize = 131_072;
 
 /// Totals and state of a capture that is read.
 pub(super) struct HostMeter {
     measure: Measure,
     masks: Option<[[u64; 9]; 2]>,
-    fragments: FirstFragments,
+    fragments: Bounded<FragmentKey, FirstFragment>,
+    connections: Bounded<FlowKey, Expectation>,
+    handshakes: Bounded<Handshake, u64>,
+    /// The packet's time.
+    now: u64,
     pub(super) stats: KernelStats,
     pub(super) metered: Tally,
 }
@@ -39,7 +49,10 @@ impl HostMeter {
         Self {
             measure,
             masks: measure.masks(),
-            fragments: FirstFragments::default(),
+            fragments: Bounded::new(FRAGMENTS),
+            connections: Bounded::new(CONNECTIONS),
+            handshakes: Bounded::new(FRAGMENTS),
+            now: 0,
             stats: KernelStats::default(),
             metered: Tally::default(),
         }
@@ -51,6 +64,7 @@ impl HostMeter {
         captured: &CapturedPacket<'_>,
     ) -> Option<(F::CacheKey, F::CacheCounters)> {
         self.stats.seen_packets += 1;
+        self.now = captured.time_unix_nanos;
         match F::read(self, captured) {
             Ok((packet, key, counters)) => {
                 let octets = u64::from(packet.octets);
@@ -121,6 +135,10 @@ impl HostEntry for (WideKey, WideCounters) {
         let fragment = wide.fragment();
         meter.join(&mut packet, fragment);
         Wide::over(meter.measure, &mut entry).finish(&packet, fragment, captured.wire_length as usize);
+        if meter.measure.group(Group::Tcp) && !fragment.is_some() {
+            let segment = Wide::over(meter.measure, &mut entry).segment();
+            packet::follow(&packet, segment, &mut entry.delta, meter);
+        }
         entry.delta.flow.first = captured.time_unix_nanos;
         entry.delta.flow.last = captured.time_unix_nanos;
         let mut words: [u64; 9] = bytemuck::cast(entry.key);
@@ -129,26 +147,57 @@ impl HostEntry for (WideKey, WideCounters) {
     }
 }
 
-/// First fragments, of which the oldest is forgotten when there are too many.
-#[derive(Default)]
-struct FirstFragments {
-    known: HashMap<FragmentKey, FirstFragment>,
-    order: VecDeque<FragmentKey>,
+impl FragmentState for Bounded<FragmentKey, FirstFragment> {
+    fn remember(&mut self, key: &FragmentKey, first: &FirstFragment) {
+        self.insert(*key, *first);
+    }
+
+    fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment> {
+        self.known.get(key).copied()
+    }
 }
 
-impl FragmentState for FirstFragments {
-    fn remember(&mut self, key: &FragmentKey, first: &FirstFragment) {
-        if self.known.insert(*key, *first).is_none() {
-            self.order.push_back(*key);
-            if self.order.len() > FRAGMENTS
+impl TcpState for HostMeter {
+    fn expectation(&mut self, key: &FlowKey) -> Option<Expectation> {
+        self.connections.known.get(key).copied()
+    }
+
+    fn expect(&mut self, key: &FlowKey, expectation: &Expectation) {
+        self.connections.insert(*key, *expectation);
+    }
+
+    fn began(&mut self, handshake: &Handshake) {
+        self.handshakes.insert(*handshake, self.now);
+    }
+
+    fn took(&mut self, handshake: &Handshake) -> Option<u64> {
+        // It stays, and is out of use: a second SYN-ACK must not find it.
+        let began =
+            self.handshakes.known.get_mut(handshake).map(std::mem::take).filter(|began| *began > 0)?;
+        self.now.checked_sub(began).filter(|nanos| *nanos > 0)
+    }
+}
+
+/// What is remembered, of which the oldest is forgotten when there is too much.
+struct Bounded<K, V> {
+    most: usize,
+    known: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
+    fn new(most: usize) -> Self {
+        Self { most, known: HashMap::new(), order: VecDeque::new() }
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        if self.known.insert(key, value).is_none() {
+            self.order.push_back(key);
+            if self.order.len() > self.most
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.known.remove(&oldest);
             }
         }
-    }
-
-    fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment> {
-        self.known.get(key).copied()
     }
 }

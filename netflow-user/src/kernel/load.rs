@@ -8,7 +8,8 @@ use aya::{
     programs::{ProgramError, Xdp},
     util::{nr_cpus, online_cpus},
 };
-use netflow_common::{Sampling, Settings, names};
+use netflow_common::{Group, Sampling, Settings, names};
+use netflow_ebpf::packet::Wanted as _;
 
 use super::{
     Generation, Kernel, KernelError, KernelVersion, Measure, Width, error::os_error, flow_maps::FlowMaps,
@@ -42,6 +43,10 @@ pub struct LoadOptions {
 
 /// First fragments that are remembered: 40 octets of key and 8 of value each.
 const FRAGMENTS: u32 = 16_384;
+/// Directions of TCP connections whose sequence numbers are remembered: 48 octets of key and 16 of value each.
+const CONNECTIONS: u32 = 131_072;
+/// SYNs that wait for their SYN-ACK: 40 octets of key and 8 of value each.
+const HANDSHAKES: u32 = 16_384;
 
 /// What came out of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +125,8 @@ impl Kernel {
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries(names::MAP_FLOWS, outer(width == Width::Default))
             .map_max_entries(names::MAP_WIDE_FLOWS, outer(width == Width::Wide))
+            .map_max_entries(names::MAP_TCP, if measure.group(Group::Tcp) { CONNECTIONS } else { 1 })
+            .map_max_entries(names::MAP_HANDSHAKES, if measure.group(Group::Tcp) { HANDSHAKES } else { 1 })
             .map_max_entries(names::MAP_FRAGMENTS, if measure.join_fragments { FRAGMENTS } else { 1 })
             .load(OBJECT)
             .map_err(|source| match os_error(&source) {

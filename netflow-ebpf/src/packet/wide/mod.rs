@@ -4,10 +4,13 @@
 //! came before in the flow. Groups that nobody asked for are zero, and their code is dead to the verifier.
 
 mod options;
+mod tcp;
 
 use netflow_common::{FirstPacket, Group, Tunnel, WideCounters, WideKey, WideScratch};
 
 use super::{Fragment, Frame, Observer, Packet};
+
+pub use self::tcp::{Expectation, Handshake, Segment, TcpState, follow};
 
 const ESP: u8 = 50;
 const AUTHENTICATION: u8 = 51;
@@ -37,6 +40,7 @@ pub struct Wide<'a, W> {
     options: &'a mut u64,
     transport: &'a mut u64,
     spi: &'a mut u64,
+    segment: &'a mut [u32; 2],
 }
 
 /// Destination and source address, as they stand.
@@ -46,14 +50,20 @@ impl<'a, W: Wanted> Wide<'a, W> {
     /// Over an entry that is empty, or that the parser has already told its part.
     #[inline(always)]
     pub fn over(wanted: W, entry: &'a mut WideScratch) -> Self {
-        let WideScratch { key, delta, packet, fragment, payload, options, transport, spi } = entry;
-        Self { wanted, key, delta, packet, fragment, payload, options, transport, spi }
+        let WideScratch { key, delta, packet, fragment, payload, options, transport, spi, segment } = entry;
+        Self { wanted, key, delta, packet, fragment, payload, options, transport, spi, segment }
     }
 
     /// What the innermost IP header said of fragmentation.
     #[inline(always)]
     pub fn fragment(&self) -> Fragment {
         Fragment::from_word(*self.fragment)
+    }
+
+    /// Where the packet stands in its TCP connection: without meaning for other protocols.
+    #[inline(always)]
+    pub fn segment(&self) -> Segment {
+        Segment { sequence: self.segment[0], length: self.segment[1] }
     }
 
     /// Enters what the packet itself says. Times, interface and direction are the caller's, in `packet.key` and
@@ -220,17 +230,10 @@ impl<W: Wanted> Observer for Wide<'_, W> {
 
     #[inline(always)]
     fn look_closer<F: Frame + ?Sized>(&mut self, frame: &F) {
-        if self.wanted.group(Group::Spi) && *self.spi != 0 {
-            let spi: Option<u32> = frame.read(frame.forget(*self.spi as usize));
-            self.first().ipsec_spi = u32::from_be(spi.unwrap_or(0));
-        }
         let (offset, available) = ((*self.transport >> 40) as usize, *self.transport as u32 as usize >> 8);
         let offset = frame.forget(offset);
         let protocol = *self.transport as u8;
-        if self.wanted.group(Group::Igmp) && protocol == IGMP && available >= 2 {
-            let octets: Option<[u8; 2]> = frame.read(offset);
-            self.first().igmp_type = octets.map_or(0, |[kind, _]| kind);
-        }
+        // The loops first: what stands before them is verified once for each way through them.
         if self.wanted.group(Group::Options) {
             let (options, length) = ((*self.options >> 32) as usize, *self.options as u32 as usize);
             if length > 0 {
@@ -240,6 +243,18 @@ impl<W: Wanted> Observer for Wide<'_, W> {
             if protocol == TCP && available >= 20 {
                 self.delta.tcp_options = options::of_tcp(frame, offset, available);
             }
+        }
+        if self.wanted.group(Group::Spi) && *self.spi != 0 {
+            let spi: Option<u32> = frame.read(frame.forget(*self.spi as usize));
+            self.first().ipsec_spi = u32::from_be(spi.unwrap_or(0));
+        }
+        if self.wanted.group(Group::Igmp) && protocol == IGMP && available >= 2 {
+            let octets: Option<[u8; 2]> = frame.read(offset);
+            self.first().igmp_type = octets.map_or(0, |[kind, _]| kind);
+        }
+        if self.wanted.group(Group::Tcp) {
+            let has_header = protocol == TCP && available >= 20;
+            *self.segment = if has_header { tcp::place(frame, offset, available) } else { [0, 0] };
         }
     }
 
