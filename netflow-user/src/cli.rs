@@ -252,6 +252,9 @@ pub struct Export {
     /// Options data (sampling, keys, anonymisation) are sent again after this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub options_refresh: Duration,
+    /// Options data name the interfaces that are metered
+    #[arg(long)]
+    pub interface_table: bool,
     /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub message_size: Option<u64>,

@@ -13,8 +13,8 @@ use crate::{
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     measured::{Measured, MeasuredError},
     message::{
-        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsData, OptionsKinds, Protocol,
-        SamplingMethod, TemplateOptions, TemplateSet,
+        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, SamplingMethod,
+        TemplateOptions, TemplateSet,
     },
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
@@ -147,6 +147,8 @@ pub struct ExportConfig {
     pub enterprise_number: Option<NonZeroU32>,
     /// How packets are sampled, and that one in so many is metered at the start.
     pub sampling: Option<(SamplingMethod, NonZeroU32)>,
+    /// Options data name the interfaces.
+    pub interface_table: bool,
     /// Elements whose values are anonymised.
     pub anonymised: Vec<Anonymised>,
     /// Records per second and destination.
@@ -268,6 +270,7 @@ impl ExportConfig {
             template_refresh_messages: export.template_refresh_packets,
             options_refresh: export.options_refresh,
             sampling: sampling(&measured.measure),
+            interface_table: export.interface_table,
             anonymised: Vec::new(),
             message_size,
             key: measured.key.clone(),
@@ -294,17 +297,12 @@ impl ExportConfig {
             enterprise_number: self.enterprise_number,
             options: OptionsKinds {
                 sampling: self.sampling.map(|(method, _)| method),
-                interfaces: false,
+                interfaces: self.interface_table,
                 // Collectors take the default key for granted.
                 flow_keys: self.key != DEFAULT_KEY,
                 anonymised: self.anonymised.clone(),
             },
         }
-    }
-
-    /// What options data say at the start, if anything.
-    pub fn options_data(&self) -> Option<OptionsData> {
-        self.sampling.map(|(_, one_in)| OptionsData { sampled_one_in: Some(one_in), interfaces: Vec::new() })
     }
 }
 

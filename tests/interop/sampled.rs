@@ -77,3 +77,45 @@ fn collectors_learn_the_rate_before_the_records_and_multiply_by_it() {
         assert!(!algorithms.is_empty() && algorithms.iter().all(|it| *it == Ok(algorithm.parse().unwrap())));
     }
 }
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn interfaces_have_their_names_in_options_data_and_a_new_alias_is_told() {
+    // OPT-IF-1
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let alias = |text: &str| {
+        lab.monitor.ip(&["link", "set", MONITOR_INTERFACE, "alias", text]).unwrap();
+    };
+    alias("uplink");
+    let ports = [NETFLOW_V9.1, IPFIX.1];
+    let collectors =
+        ports.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()).unwrap());
+    let tshark = Tshark::start(&lab.monitor, "lo", "udp and dst portrange 2000-5000").unwrap();
+    let urls = [format!("udp://127.0.0.1:{}?protocol=v9", ports[0]), format!("udp://127.0.0.1:{}", ports[1])];
+    let arguments = ["-i", MONITOR_INTERFACE, "--interface-table", "-c", &urls[0], "-c", &urls[1]];
+    let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
+    sender.send(&frame(&udp((Ipv4Addr::new(10, 1, 0, 1), 1000).into(), to, &[0; 72]))).unwrap();
+    lab.wait_for_packets(1).unwrap();
+    let octets = |ledger: &tests::ledger::Ledger| ledger.sum("/destinations/1/sent");
+    agent.wait_for_ledger("first table", |ledger| Ok(octets(ledger)? > 0)).unwrap();
+    alias("way out");
+    // It is told within a second, and netlink's own time.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    for collector in collectors {
+        assert_eq!(collector.stop().unwrap().summary.packets, 1);
+    }
+    let capture = tshark.stop().unwrap().decode_as_cflow(ports[0]).decode_as_cflow(ports[1]);
+    assert_eq!(capture.expert_messages().unwrap(), [""; 0]);
+    let of = |field| -> Vec<String> {
+        capture.fields(&[field]).unwrap().into_iter().flatten().flatten().collect()
+    };
+    let (names, descriptions) = (of("cflow.if_name"), of("cflow.if_descr"));
+    assert!(!names.is_empty() && names.iter().all(|name| name == MONITOR_INTERFACE), "{names:?}");
+    for text in ["uplink", "way out"] {
+        assert!(descriptions.iter().filter(|told| *told == text).count() >= 2, "{descriptions:?}");
+    }
+}

@@ -21,6 +21,7 @@ use crate::{
     clock,
     interface::{Attempt, Interface},
     kernel::AttachOptions,
+    message::InterfaceName,
     record::FlowEndReason,
 };
 
@@ -41,6 +42,8 @@ pub(super) enum Command {
         /// Its last name.
         name: String,
     },
+    /// Options data name these interfaces from now on.
+    Table(Vec<InterfaceName>),
 }
 
 /// What became of [`Command::Attach`].
@@ -107,6 +110,9 @@ impl<F: Flow> Meter<F> {
                     if self.kernel.detach(index) {
                         leaving.push((index, name));
                     }
+                }
+                Command::Table(interfaces) => {
+                    self.outflow.announce(None, |options| options.interfaces = interfaces);
                 }
                 Command::Attach { ticket, interface } => {
                     // It is only there if its end was missed.

@@ -14,6 +14,7 @@ use crate::{
     config::RunConfig,
     interface::{Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous},
     kernel::{AttachOptions, Kernel, XdpMode},
+    message::InterfaceName,
 };
 
 /// The metered interfaces.
@@ -31,6 +32,8 @@ pub(super) struct Metered {
     spare_host: bool,
     /// By ifIndex.
     memberships: HashMap<u32, Promiscuous>,
+    /// The last table for options data, where there is one.
+    table: Option<Vec<InterfaceName>>,
 }
 
 impl Metered {
@@ -56,6 +59,7 @@ impl Metered {
             promiscuous: config.promiscuous,
             spare_host: config.load.tap && !config.tap_anyway,
             memberships: HashMap::new(),
+            table: config.export.interface_table.then(Vec::new),
         };
         let matched = metered.begin.iter().any(|change| {
             matches!(change, Change::Attach { interface, .. } if !selection.names().contains(&interface.name))
@@ -135,7 +139,22 @@ impl Metered {
             if let Some(again) = again {
                 self.carry_out(again, control).await;
             }
+            if let Some(table) = self.table() {
+                control.send(Command::Table(table));
+            }
         }
+    }
+
+    /// The interfaces that are metered, for options data: if they are asked for and others than last time.
+    pub(super) fn table(&mut self) -> Option<Vec<InterfaceName>> {
+        let last = self.table.as_mut()?;
+        let mut now: Vec<InterfaceName> = self.follower.metered().map(interface_name).collect();
+        now.sort_by_key(|interface| interface.index);
+        if now == *last {
+            return None;
+        }
+        last.clone_from(&now);
+        Some(now)
     }
 
     async fn carry_out(&mut self, change: Change, control: &Control) {
@@ -188,6 +207,14 @@ impl Metered {
             return Err(InterfaceError::NotEthernet { name: interface.name.clone() });
         }
         if self.spare_host { self.follower.interfaces().refuse_in_use(interface).await } else { Ok(()) }
+    }
+}
+
+fn interface_name(interface: &Interface) -> InterfaceName {
+    InterfaceName {
+        index: interface.index,
+        name: interface.name.clone(),
+        description: interface.alias.clone().unwrap_or_default(),
     }
 }
 

@@ -40,12 +40,15 @@ pub(super) struct Outflow {
     pub(super) queues: Vec<Arc<Queue>>,
     /// The kernel's routing tables; captures have none.
     routes: Option<Routes>,
+    /// What options data say of the records now.
+    options: OptionsData,
     records: Vec<FlowRecord>,
 }
 
 impl Outflow {
     pub(super) fn new(ledger: Ledger, queues: Vec<Arc<Queue>>) -> Self {
-        Self { ledger, queues, routes: None, records: Vec::with_capacity(BATCH_RECORDS) }
+        let options = OptionsData::default();
+        Self { ledger, queues, routes: None, options, records: Vec::with_capacity(BATCH_RECORDS) }
     }
 
     /// Records say where their packets go, by these tables.
@@ -79,10 +82,16 @@ impl Outflow {
         self.records.clear();
     }
 
-    /// What options data say of the records from now on: those before go first (OPT-SAMP-2).
-    pub(super) fn announce(&mut self, data: OptionsData, at: Option<Instant>) {
+    /// Changes what options data say of the records from now on: those before go first (OPT-SAMP-2).
+    pub(super) fn announce(&mut self, at: Option<Instant>, change: impl FnOnce(&mut OptionsData)) {
+        let mut options = self.options.clone();
+        change(&mut options);
+        if options == self.options {
+            return;
+        }
         self.flush(at);
-        let batch = Batch::of_options(Arc::new(data));
+        self.options = options;
+        let batch = Batch::of_options(Arc::new(self.options.clone()));
         for queue in &self.queues {
             queue.offer(batch.clone());
         }

@@ -95,9 +95,10 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
     let mut outflow = Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
         .with_routes(routes);
-    if let Some(options) = config.export.options_data() {
-        outflow.announce(options, None);
-    }
+    outflow.announce(None, |options| {
+        options.sampled_one_in = config.export.sampling.map(|(_, one_in)| one_in);
+        options.interfaces = metered.table().unwrap_or_default();
+    });
     let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
     let (outcomes, attached) = mpsc::unbounded_channel();
     let stop =

@@ -76,9 +76,6 @@ where
     collector.serve(config.export.format);
     let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
     let mut outflow = Outflow::new(ledger, queues);
-    if let Some(options) = config.export.options_data() {
-        outflow.announce(options, None);
-    }
     info!("reading {}", config.file.display());
 
     let stop = Arc::new(AtomicBool::new(false));

@@ -63,6 +63,11 @@ impl Follower {
         self.following.metered_names()
     }
 
+    /// Those that are metered.
+    pub fn metered(&self) -> impl Iterator<Item = &Interface> {
+        self.following.metered()
+    }
+
     /// What was asked for.
     pub fn selection(&self) -> &Selection {
         self.following.selection()
@@ -78,8 +83,8 @@ impl Follower {
         self.following.attached(index, ticket, attempt)
     }
 
-    /// What there is to do next; waits until there is something. May be dropped and called again at any time:
-    /// no change is lost by that.
+    /// What there is to do next; waits until something about the interfaces has changed, which may leave nothing to
+    /// do. May be dropped and called again at any time: no change is lost by that.
     pub async fn next(&mut self) -> Vec<Change> {
         loop {
             let changes = match &mut self.events {
@@ -112,9 +117,7 @@ impl Follower {
                 },
             };
             self.names.update(self.following.links());
-            if !changes.is_empty() {
-                return changes;
-            }
+            return changes;
         }
     }
 

@@ -168,6 +168,12 @@ impl Following {
         metered.map(|wanted| wanted.name.clone()).collect()
     }
 
+    /// Those that are metered, by ifIndex.
+    pub fn metered(&self) -> impl Iterator<Item = &Interface> {
+        let metered = self.wanted.iter().filter(|(_, wanted)| matches!(wanted.state, State::Metered(_)));
+        metered.filter_map(|(index, _)| self.links.get(index))
+    }
+
     /// A link is new, or something about it is.
     pub fn changed(&mut self, link: Interface) -> Vec<Change> {
         let mut changes = Vec::new();
