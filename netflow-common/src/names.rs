@@ -8,6 +8,10 @@ pub const PROGRAM_XDP: &str = "netflow_xdp";
 pub const PROGRAM_XDP_FRAGS_WIDE: &str = "netflow_xdp_frags_wide";
 /// [`PROGRAM_XDP`] with wide entries.
 pub const PROGRAM_XDP_WIDE: &str = "netflow_xdp_wide";
+/// Counts what a filter does not let pass: the other end of [`PROGRAM_XDP_FRAGS`]'s filter.
+pub const PROGRAM_XDP_FRAGS_FILTERED: &str = "netflow_xdp_frags_filtered";
+/// The same for [`PROGRAM_XDP`].
+pub const PROGRAM_XDP_FILTERED: &str = "netflow_xdp_filtered";
 /// Reads both clocks into [`MAP_CLOCK`] when test-run.
 pub const PROGRAM_CLOCK: &str = "netflow_clock";
 

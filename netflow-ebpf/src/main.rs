@@ -32,25 +32,37 @@ mod entry {
     /// Kernel 5.18 and newer: frames of several buffers (jumbo, GRO in hardware).
     #[xdp(frags)]
     pub fn netflow_xdp_frags(context: XdpContext) -> u32 {
-        meter::<true, false>(&context)
+        meter::<true, false, false>(&context)
     }
 
     /// The same with wide entries.
     #[xdp(frags)]
     pub fn netflow_xdp_frags_wide(context: XdpContext) -> u32 {
-        meter::<true, true>(&context)
+        meter::<true, true, false>(&context)
     }
 
     /// The same with wide entries.
     #[xdp]
     pub fn netflow_xdp_wide(context: XdpContext) -> u32 {
-        meter::<false, true>(&context)
+        meter::<false, true, false>(&context)
     }
 
     /// Older kernels, and drivers that refuse `frags`.
     #[xdp]
     pub fn netflow_xdp(context: XdpContext) -> u32 {
-        meter::<false, false>(&context)
+        meter::<false, false, false>(&context)
+    }
+
+    /// Reached by a tail call of the filter's program, with packets that do not match.
+    #[xdp(frags)]
+    pub fn netflow_xdp_frags_filtered(context: XdpContext) -> u32 {
+        meter::<true, false, true>(&context)
+    }
+
+    /// The same for the other entry point.
+    #[xdp]
+    pub fn netflow_xdp_filtered(context: XdpContext) -> u32 {
+        meter::<false, false, true>(&context)
     }
 
     /// Test-run by the agent: the kernel's clocks, read at one instant.
@@ -63,13 +75,15 @@ mod entry {
     /// Every way through it ends in exactly one flow entry or one slot of the totals. `None` is for
     /// the verifier only: no map lookup here can fail.
     #[inline(always)]
-    fn meter<const FRAGMENTS: bool, const WIDE: bool>(context: &XdpContext) -> u32 {
-        let _ = count::<FRAGMENTS, WIDE>(context);
+    fn meter<const FRAGMENTS: bool, const WIDE: bool, const FILTERED: bool>(context: &XdpContext) -> u32 {
+        let _ = count::<FRAGMENTS, WIDE, FILTERED>(context);
         if setting!(tap) != 0 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
     }
 
     #[inline(always)]
-    fn count<const FRAGMENTS: bool, const WIDE: bool>(context: &XdpContext) -> Option<()> {
+    fn count<const FRAGMENTS: bool, const WIDE: bool, const FILTERED: bool>(
+        context: &XdpContext,
+    ) -> Option<()> {
         let books = Books::open()?;
         let mut fragment = Fragment::NONE;
         let mut parsed = parse::<WIDE, _>(&LinearFrame(context), LinkType::Ethernet, &mut fragment)?;
@@ -91,6 +105,7 @@ mod entry {
             }
         }
         match parsed {
+            Ok(packet) if FILTERED => books.skip(Skip::Filtered, &packet),
             Ok(mut packet) => {
                 packet.key.interface = context.ingress_ifindex() as u32;
                 if setting!(join_fragments) != 0 {

@@ -116,6 +116,9 @@ pub struct Run {
     /// Receive frames that are addressed to others (auto: with --tap)
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Packets")]
     pub promiscuous: Promiscuous,
+    /// Meter only packets that match, as in pcap-filter(7): 'udp and dst net 10.0.0.0/8'
+    #[arg(long, value_name = "EXPR", help_heading = "Packets")]
+    pub filter: Option<String>,
     /// Clock of packet times: jiffies step by 1 to 10 ms, precise costs about 36 ns a packet
     #[arg(long, value_name = "CLOCK", default_value = "jiffies", help_heading = "Packets")]
     pub clock: Clock,
@@ -158,6 +161,9 @@ pub struct Read {
     /// Capture file: pcap or pcapng
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Meter only packets that match, as in pcap-filter(7): 'udp and dst net 10.0.0.0/8'
+    #[arg(long, value_name = "EXPR", help_heading = "Packets")]
+    pub filter: Option<String>,
     /// What is measured.
     #[command(flatten)]
     pub measured: Measured,

@@ -1,6 +1,6 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
 use netflow_common::SamplingMode;
 
@@ -8,6 +8,7 @@ use crate::{
     cli,
     collect::{CollectError, Format, Listener},
     drain::Place,
+    filter::{Filter, FilterError},
     flow_cache::{FlowCacheError, Timeouts},
     interface::{Selection, SelectionError},
     kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
@@ -31,6 +32,9 @@ pub enum ConfigError {
     /// What is to be measured.
     #[error(transparent)]
     Measured(#[from] MeasuredError),
+    /// A filter that libpcap refuses, or no libpcap.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A timeout.
     #[error(transparent)]
     Timeouts(#[from] FlowCacheError),
@@ -96,6 +100,8 @@ pub struct ReadConfig {
     pub file: PathBuf,
     /// What is measured.
     pub measure: Measure,
+    /// Which packets are metered.
+    pub filter: Option<Arc<Filter>>,
     /// Flow cache.
     pub flows: FlowsConfig,
     /// Export.
@@ -193,6 +199,7 @@ impl RunConfig {
                 tap,
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
                 measure: measured.measure,
+                filter: filter(run.filter.as_deref())?,
             },
             drain_interval,
             flip: Flip::default(),
@@ -215,6 +222,7 @@ impl ReadConfig {
         Ok(Self {
             file: read.file,
             measure: measured.measure,
+            filter: filter(read.filter.as_deref())?,
             flows: FlowsConfig::new(&read.flows)?,
             export: ExportConfig::new(read.export, &measured, read.export_rate, read.output.format)?,
             ledger_file: read.output.ledger_file,
@@ -315,6 +323,10 @@ fn sampling(measure: &Measure) -> Option<(SamplingMethod, NonZeroU32)> {
         SamplingMode::FlowHash => SamplingMethod::FlowHash,
     };
     Some((method, measure.sampling_interval))
+}
+
+fn filter(expression: Option<&str>) -> Result<Option<Arc<Filter>>, FilterError> {
+    expression.map(|expression| Filter::compile(expression).map(Arc::new)).transpose()
 }
 
 fn format(format: cli::Format) -> Format {

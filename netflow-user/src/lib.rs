@@ -2,6 +2,7 @@
 //! packet -> map -> drain -> flow cache -> record -> message -> transport.
 
 pub mod capture;
+pub mod filter;
 pub mod interface;
 pub mod kernel;
 

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod captures;
+mod filter;
 mod limits;
 mod measures;
 mod program;
+#[path = "../fuzz/random.rs"]
+#[allow(dead_code, reason = "shared with the fuzz tests, which use all of it")]
+mod random;
 mod split;
 mod table;
 mod wide;

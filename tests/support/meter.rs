@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use netflow_common::{FlowCounters, FlowKey, KernelStats, Note};
+use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Skip};
 use netflow_ebpf::packet::{self, LinkType};
 use netflow_user::drain::{Drain, Place, TickClock};
 use netflow_user::kernel::{Flip, Kernel, LoadOptions, Measure};
@@ -26,6 +26,7 @@ pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     tap: false,
     explain: false,
     measure: Measure::DEFAULT,
+    filter: None,
 };
 
 /// What a meter counted.
@@ -79,6 +80,22 @@ pub struct HostMeter {
 }
 
 impl HostMeter {
+    /// Takes one Ethernet frame that a filter does not let pass.
+    pub fn filter(&mut self, frame: &[u8]) {
+        let mut alone = Self::default();
+        alone.enter(frame);
+        let seen = &alone.counted.stats;
+        if seen.seen_octets > 0 || alone.counted.flows.len() == 1 {
+            let stats = &mut self.counted.stats;
+            stats.seen_packets += 1;
+            stats.seen_octets += seen.seen_octets;
+            stats.skipped_packets[Skip::Filtered as usize] += 1;
+            stats.skipped_octets[Skip::Filtered as usize] += seen.seen_octets;
+        } else {
+            self.enter(frame);
+        }
+    }
+
     /// Meters one Ethernet frame.
     pub fn enter(&mut self, frame: &[u8]) {
         let stats = &mut self.counted.stats;

@@ -3,8 +3,9 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    capture::CaptureError, collect::CollectError, drain::DrainError, flow_cache::FlowCacheError,
-    interface::InterfaceError, kernel::KernelError, message::MessageError, transport::TransportError,
+    capture::CaptureError, collect::CollectError, drain::DrainError, filter::FilterError,
+    flow_cache::FlowCacheError, interface::InterfaceError, kernel::KernelError, message::MessageError,
+    transport::TransportError,
 };
 
 /// An agent that could not start or go on.
@@ -34,6 +35,9 @@ pub enum AgentError {
     /// The capture file.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// The filter cannot be applied to a packet of the capture file.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// Signal handlers.
     #[error("cannot install signal handlers")]
     Signals {

@@ -4,10 +4,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
+    sync::Arc,
 };
 
 use netflow_common::{
-    FlowCounters, FlowKey, Group, IpVersion, KernelStats, Note, Refusal, Settings, WideCounters, WideKey,
+    FlowCounters, FlowKey, Group, IpVersion, KernelStats, Note, Refusal, Settings, Skip, WideCounters,
+    WideKey,
 };
 use netflow_ebpf::packet::{
     self, Expectation, FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, Handshake,
@@ -15,15 +17,24 @@ use netflow_ebpf::packet::{
 };
 
 use super::meter::Flow;
-use crate::{capture::CapturedPacket, kernel::Measure, ledger::Tally};
+use crate::{
+    capture::CapturedPacket,
+    filter::{Filter, FilterError},
+    kernel::Measure,
+    ledger::Tally,
+};
 
 /// First fragments, and SYNs, that are remembered, as in the kernel.
 const FRAGMENTS: usize = 16_384;
 /// Directions of TCP connections, as in the kernel.
 const CONNECTIONS: usize = 131_072;
 
+/// Key and counters, as the flow cache takes them.
+type EntryOf<F> = (<F as Flow>::CacheKey, <F as Flow>::CacheCounters);
+
 /// Totals and state of a capture that is read.
 pub(super) struct HostMeter {
+    filter: Option<Arc<Filter>>,
     measure: Measure,
     masks: Option<[[u64; 9]; 2]>,
     fragments: Bounded<FragmentKey, FirstFragment>,
@@ -45,8 +56,9 @@ pub(super) trait HostEntry: Flow {
 }
 
 impl HostMeter {
-    pub(super) fn new(measure: Measure) -> Self {
+    pub(super) fn new(measure: Measure, filter: Option<Arc<Filter>>) -> Self {
         Self {
+            filter,
             measure,
             masks: measure.masks(),
             fragments: Bounded::new(FRAGMENTS),
@@ -58,11 +70,28 @@ impl HostMeter {
         }
     }
 
-    /// Meters one packet; `None` where it is not a flow packet.
+    /// Meters one packet; `None` where it is not a flow packet, or not one that the filter matches.
     pub(super) fn meter<F: HostEntry>(
         &mut self,
         captured: &CapturedPacket<'_>,
-    ) -> Option<(F::CacheKey, F::CacheCounters)> {
+    ) -> Result<Option<EntryOf<F>>, FilterError> {
+        let CapturedPacket { link_type, octets, wire_length, .. } = *captured;
+        let matched = match &self.filter {
+            Some(filter) => filter.matches(link_type, octets, wire_length)?,
+            None => true,
+        };
+        if !matched && let Ok(packet) = packet::parse(octets, link_type) {
+            let octets = u64::from(packet.octets);
+            self.stats.seen_packets += 1;
+            self.stats.seen_octets += octets;
+            self.stats.skipped_packets[Skip::Filtered as usize] += 1;
+            self.stats.skipped_octets[Skip::Filtered as usize] += octets;
+            return Ok(None);
+        }
+        Ok(self.count::<F>(captured))
+    }
+
+    fn count<F: HostEntry>(&mut self, captured: &CapturedPacket<'_>) -> Option<EntryOf<F>> {
         self.stats.seen_packets += 1;
         self.now = captured.time_unix_nanos;
         match F::read(self, captured) {

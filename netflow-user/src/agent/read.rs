@@ -23,6 +23,7 @@ use super::{
 use crate::{
     capture::{CaptureFile, CapturedPacket},
     config::ReadConfig,
+    filter::{Filter, FilterError},
     flow_cache::FlowCache,
     kernel::{Measure, Width},
     ledger::{Ledger, Tally},
@@ -53,12 +54,12 @@ where
 {
     let mut file = CaptureFile::open(&config.file)?;
     // sysUpTime begins with the first packet, so that has to be known before the first message.
-    let mut reader = Reader::<F>::new(cache(&config.flows)?, config.measure);
-    let mut failed = None;
+    let mut reader = Reader::<F>::new(cache(&config.flows)?, config.measure, config.filter);
+    let mut failed: Option<AgentError> = None;
     match file.next_packet() {
-        Ok(Some(first)) => reader.begin(&first),
+        Ok(Some(first)) => reader.begin(&first)?,
         Ok(None) => {}
-        Err(error) => failed = Some(error),
+        Err(error) => failed = Some(error.into()),
     }
     let mut ledger = Ledger::new();
     let mut collector = Collector::open(&config.export).await?;
@@ -83,9 +84,9 @@ where
     let mut reading = tokio::task::spawn_blocking(move || {
         while failed.is_none() && !stopped.load(Ordering::Relaxed) {
             match file.next_packet() {
-                Ok(Some(packet)) => reader.meter(&packet, &mut outflow),
+                Ok(Some(packet)) => failed = reader.meter(&packet, &mut outflow).err().map(Into::into),
                 Ok(None) => break,
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(error.into()),
             }
         }
         reader.end(&mut outflow);
@@ -114,7 +115,7 @@ where
     };
     let (outflow, failed) = joined(result)?;
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
-    failed.map_or(Ok(()), |error| Err(error.into()))
+    failed.map_or(Ok(()), Err)
 }
 
 /// What stands for the kernel: the same parser, and books like the kernel's.
@@ -127,20 +128,25 @@ struct Reader<F: Flow> {
 }
 
 impl<F: HostEntry> Reader<F> {
-    fn new(cache: FlowCache<F::CacheKey, F::CacheCounters>, measure: Measure) -> Self {
-        Self { cache, meter: HostMeter::new(measure), now: 0, next_tick: 0 }
+    fn new(
+        cache: FlowCache<F::CacheKey, F::CacheCounters>,
+        measure: Measure,
+        filter: Option<Arc<Filter>>,
+    ) -> Self {
+        Self { cache, meter: HostMeter::new(measure, filter), now: 0, next_tick: 0 }
     }
 
-    fn begin(&mut self, packet: &CapturedPacket<'_>) {
+    fn begin(&mut self, packet: &CapturedPacket<'_>) -> Result<(), FilterError> {
         self.now = packet.time_unix_nanos;
         self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
-        if let Some((key, counters)) = self.meter.meter::<F>(packet) {
+        if let Some((key, counters)) = self.meter.meter::<F>(packet)? {
             // The cache is empty: nothing leaves it to make room.
             self.cache.merge(&key, &counters, &mut |_, _, _| {});
         }
+        Ok(())
     }
 
-    fn meter(&mut self, packet: &CapturedPacket<'_>, outflow: &mut Outflow) {
+    fn meter(&mut self, packet: &CapturedPacket<'_>, outflow: &mut Outflow) -> Result<(), FilterError> {
         self.catch_up(packet.time_unix_nanos, outflow);
         // Packets of several interfaces may stand in the file a little out of order.
         if packet.time_unix_nanos > self.now {
@@ -150,12 +156,13 @@ impl<F: HostEntry> Reader<F> {
             self.tick(outflow);
             self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
         }
-        if let Some((key, counters)) = self.meter.meter::<F>(packet) {
+        if let Some((key, counters)) = self.meter.meter::<F>(packet)? {
             let at = self.instant();
             self.cache.merge(&key, &counters, &mut |key, counters, reason| {
                 outflow.push(F::record(key, counters, reason, &at), Some(at));
             });
         }
+        Ok(())
     }
 
     /// Ends flows that are over before `time` when they are over, as live, however late the next packet comes: a

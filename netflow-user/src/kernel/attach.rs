@@ -3,12 +3,12 @@
 use std::io;
 
 use aya::programs::{
-    ProgramError, Xdp,
+    ProgramError,
     links::FdLink,
     xdp::{XdpError, XdpLink, XdpMode as AyaMode},
 };
 
-use super::{Kernel, KernelError, error::os_error, load};
+use super::{Kernel, KernelError, error::os_error};
 
 /// Which XDP mode to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -145,7 +145,7 @@ impl Kernel {
             reason,
         };
         let explained = |error: &ProgramError| fail(explain(error, interface, mode));
-        let program: &mut Xdp = load::program(&mut self.ebpf, self.program)?;
+        let program = self.meter().map_err(|error| explained(&error))?;
         let id = program.attach_to_if_index(index, aya_mode).map_err(|error| explained(&error))?;
         let link: XdpLink = program.take_link(id).map_err(|error| explained(&error))?;
         // On EINVAL aya attaches by netlink, which outlives a killed agent: refuse that (dropping it detaches).

@@ -4,6 +4,8 @@ use std::io;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use crate::filter::FilterError;
+
 /// An operation of the kernel room that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -80,6 +82,9 @@ pub enum KernelError {
         #[source]
         source: ProgramError,
     },
+    /// The filter cannot stand where it is to be attached.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A map has another shape than expected.
     #[error("cannot open the map {name}")]
     Map {

@@ -1,6 +1,9 @@
 //! Loading: sizes within the memory limit, settings, maps, programs.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
@@ -12,9 +15,13 @@ use netflow_common::{Group, Sampling, Settings, names};
 use netflow_ebpf::packet::Wanted as _;
 
 use super::{
-    Generation, Kernel, KernelError, KernelVersion, Measure, Width, error::os_error, flow_maps::FlowMaps,
+    Generation, Kernel, KernelError, KernelVersion, Measure, Width,
+    classifier::{Classifier, Ends},
+    error::os_error,
+    flow_maps::FlowMaps,
     permissions,
 };
+use crate::filter::{Filter, Hook};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
 
@@ -39,6 +46,8 @@ pub struct LoadOptions {
     pub explain: bool,
     /// What is measured, and of which packets.
     pub measure: Measure,
+    /// Meter only what it matches.
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// First fragments that are remembered: 40 octets of key and 8 of value each.
@@ -144,6 +153,10 @@ impl Kernel {
         sampling
             .set(0, one_in, 0)
             .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
+        let filter = match &options.filter {
+            None => None,
+            Some(filter) => Some(filtered_xdp(&mut ebpf, filter, program, fragments)?),
+        };
         Ok(Self {
             flows,
             sampling,
@@ -153,12 +166,30 @@ impl Kernel {
             watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
             ebpf,
             program,
+            filter,
             current: Generation(0),
             cpus,
             attachments: Vec::new(),
             sizes,
         })
     }
+}
+
+/// Loads the filter and the program that counts what it does not let pass.
+fn filtered_xdp(
+    ebpf: &mut Ebpf,
+    filter: &Filter,
+    meter: &'static str,
+    fragments: bool,
+) -> Result<Classifier, KernelError> {
+    let name = if fragments { names::PROGRAM_XDP_FRAGS_FILTERED } else { names::PROGRAM_XDP_FILTERED };
+    program(ebpf, name)?.load().map_err(|source| KernelError::Refused { name, source })?;
+    let descriptor = |name| {
+        let program = ebpf.program(name).ok_or(KernelError::Missing { name })?;
+        program.fd().map_err(|source| KernelError::Refused { name, source })
+    };
+    let ends = Ends { matched: descriptor(meter)?, filtered: descriptor(name)? };
+    Classifier::load(filter, Hook::Xdp { fragments }, &ends)
 }
 
 /// The level at which the program's one log line is active (aya-log: 1 error ... 4 debug).
@@ -201,6 +232,7 @@ mod tests {
         tap: false,
         explain: false,
         measure: Measure::DEFAULT,
+        filter: None,
     };
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod attach;
 mod bpf_call;
+mod classifier;
 mod error;
 mod flow_maps;
 mod load;
@@ -27,6 +28,8 @@ use aya_log::EbpfLogger;
 use log::Log;
 use netflow_common::{ClockReading, KernelStats, Sampling, names};
 
+use crate::filter::object;
+
 pub use self::{
     attach::{AttachOptions, Attachment, Direction, Link, XdpMode},
     bpf_call::Batch,
@@ -38,7 +41,7 @@ pub use self::{
     permissions::{KernelVersion, missing_capabilities},
 };
 
-use self::flow_maps::FlowMaps;
+use self::{classifier::Classifier, flow_maps::FlowMaps};
 
 type StatsOctets = [u8; size_of::<KernelStats>()];
 type ClockOctets = [u8; size_of::<ClockReading>()];
@@ -70,6 +73,8 @@ pub struct Kernel {
     clock: Array<MapData, ClockOctets>,
     watermark: RingBuf<MapData>,
     program: &'static str,
+    /// What stands before it.
+    filter: Option<Classifier>,
     current: Generation,
     cpus: u32,
     attachments: Vec<Attachment>,
@@ -204,16 +209,26 @@ impl Kernel {
                 Err(error) => return Err(error),
             }
         }
+        if let Some(filter) = &self.filter {
+            counts.push((object::PROGRAM.to_owned(), filter.verified_instructions()?));
+        }
         Ok(counts)
     }
 
     /// The id of the program that is attached by XDP, as netlink shows it on an interface.
     pub fn xdp_program(&self) -> Option<u32> {
-        self.ebpf.program(self.program)?.info().ok().map(|info| info.id())
+        match &self.filter {
+            Some(filter) => filter.id(),
+            None => self.ebpf.program(self.program)?.info().ok().map(|info| info.id()),
+        }
     }
 
+    /// The program that packets come to: the meter, or the filter before it.
     fn meter(&mut self) -> Result<&mut Xdp, ProgramError> {
-        self.ebpf.program_mut(self.program).ok_or(ProgramError::NotLoaded)?.try_into()
+        match &mut self.filter {
+            Some(filter) => filter.program().ok_or(ProgramError::NotLoaded)?.try_into(),
+            None => self.ebpf.program_mut(self.program).ok_or(ProgramError::NotLoaded)?.try_into(),
+        }
     }
 
     /// The program's log, to be flushed when it is readable; empty unless `explain` was asked for.

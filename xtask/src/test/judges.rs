@@ -16,10 +16,12 @@ struct Judge {
     services: &'static [&'static str],
 }
 
-const JUDGES: [Judge; 10] = [
+const JUDGES: [Judge; 11] = [
     judge("nfdump", "nfcapd", &["nfdump.service"]),
     judge("pmacct", "nfacctd", &["nfacctd.service", "pmacctd.service", "sfacctd.service", "uacctd.service"]),
     judge("tshark", "tshark", &[]),
+    // Brings libpcap, which compiles filters.
+    judge("tcpdump", "tcpdump", &[]),
     judge("libfixbuf-tools", "ipfixDump", &[]),
     judge("socat", "socat", &[]),
     judge("tcpreplay", "tcpreplay", &[]),
