@@ -255,16 +255,13 @@ impl Following {
             changes.push(Change::Renamed { from, to: link.name.clone() });
         }
         let was_up = before.as_ref().is_some_and(|before| before.up);
+        // The first time up is no news.
+        let again = wanted.was_up;
+        wanted.was_up |= link.up;
         match wanted.state {
-            State::Metered(_) if was_up != link.up => {
-                let name = link.name.clone();
-                // The first time up is no news.
-                if link.up && wanted.was_up {
-                    changes.push(Change::Up { name });
-                } else if !link.up {
-                    changes.push(Change::Down { name });
-                }
-                wanted.was_up |= link.up;
+            State::Metered(_) if was_up && !link.up => changes.push(Change::Down { name: link.name.clone() }),
+            State::Metered(_) if !was_up && link.up && again => {
+                changes.push(Change::Up { name: link.name.clone() });
             }
             State::Failed if before.as_ref() != Some(&link) => {
                 let attach = self.attach(link);

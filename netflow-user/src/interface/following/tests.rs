@@ -118,6 +118,23 @@ fn a_renamed_interface_goes_on_unless_it_is_excluded_or_was_never_up() {
 }
 
 #[test]
+fn an_interface_that_comes_up_while_it_is_attached_to_was_up() {
+    let mut following = following(&["eth*"], &[]);
+    let down = |name| Interface { up: false, ..link(2, name) };
+    let changes = following.changed(down("eth0"));
+    let [Change::Attach { ticket, .. }] = changes[..] else { panic!("{changes:?}") };
+    assert_eq!(following.changed(link(2, "eth0")), []);
+    following.attached(2, ticket, Attempt::Metered(Some(9)));
+    let mut then = |link| {
+        let changes = following.changed(link);
+        done(&mut following, changes)
+    };
+    assert_eq!(then(down("eth0")), ["down eth0"]);
+    assert_eq!(then(down("wan")), ["rename eth0 wan"]);
+    assert_eq!(then(link(2, "wan")), ["up wan"]);
+}
+
+#[test]
 fn the_lowest_of_a_stack_is_metered_and_the_upper_ones_are_told_once() {
     let bridge = || Interface { layered: Some(Layer::Controller), ..link(5, "br0") };
     let port = |index, name| Interface { controller: Some(5), ..link(index, name) };
