@@ -135,11 +135,6 @@ impl InformationElement {
     pub const fn space(&self) -> NumberSpace {
         self.space
     }
-
-    /// The element of the registry with this name, if this exporter knows it.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|element| element.name == name)
-    }
 }
 
 /// Declares elements of one number space, and the list of them all.

@@ -130,8 +130,6 @@ mod tests {
             assert!(REGISTRY.lines().any(|line| line == row), "{row} is not in the registry");
         }
         assert!(E::ALL.is_sorted_by_key(|element| element.id()));
-        assert_eq!(E::by_name("ipTTL"), Some(E::IP_TTL));
-        assert_eq!(E::by_name("ipttl"), None);
     }
 
     #[test]
