@@ -9,8 +9,8 @@ use super::{
     link::{Link, Links},
     prefix::{Family, Prefix},
     rule::{self, Action, Rule},
-    table::{Place, Route, Table},
-    target::{Kind, Targets, Way},
+    table::{Place, Table},
+    target::{Kind, Route, Routes, Way},
 };
 
 /// A nexthop object.
@@ -114,7 +114,7 @@ struct Side {
 pub(super) struct Fib {
     pub(super) links: Links,
     next_hops: HashMap<u32, NextHop>,
-    targets: Targets,
+    known: Routes,
     v4: Side,
     v6: Side,
     /// Names or rules have changed since `ready` was made.
@@ -129,7 +129,7 @@ impl Fib {
         Self {
             links: Links::default(),
             next_hops: HashMap::new(),
-            targets: Targets::default(),
+            known: Routes::default(),
             v4: Side::new(Family::V4),
             v6: Side::new(Family::V6),
             stale: false,
@@ -152,14 +152,14 @@ impl Fib {
     fn apply_one(&mut self, change: Change, doubt: &mut Doubt) {
         match change {
             Change::AddRoute { family, table, prefix, route, place } => {
-                let (targets, side) = self.parts(family);
+                let (known, side) = self.parts(family);
                 let table = side.place(table);
-                side.tables[table].add(targets, prefix, &route, place);
+                side.tables[table].add(known, prefix, &route, place);
             }
             Change::RemoveRoute { family, table, prefix, route } => {
-                let (targets, side) = self.parts(family);
+                let (known, side) = self.parts(family);
                 let table = side.place(table);
-                doubt.unknown |= !side.tables[table].remove(targets, prefix, &route);
+                doubt.unknown |= !side.tables[table].remove(known, prefix, &route);
             }
             Change::AddRule { family, rule } => {
                 self.stale = true;
@@ -187,12 +187,12 @@ impl Fib {
         }
     }
 
-    fn parts(&mut self, family: Family) -> (&mut Targets, &mut Side) {
+    fn parts(&mut self, family: Family) -> (&mut Routes, &mut Side) {
         let side = match family {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         };
-        (&mut self.targets, side)
+        (&mut self.known, side)
     }
 
     /// How many routes there are.
@@ -234,8 +234,8 @@ impl Fib {
                 Action::Nothing => continue,
                 Action::Refuse => return Some(Found { prefix_length: 0, fate: Fate::Refused }),
             };
-            let found = side.tables[table].find_map(query.destination, |prefix_length, target| {
-                Some(Found { prefix_length, fate: self.fate(target)? })
+            let found = side.tables[table].find_map(query.destination, |prefix_length, route| {
+                Some(Found { prefix_length, fate: self.fate(route)? })
             });
             match found {
                 Some(Found { fate: Fate::Throw, .. }) | None => {}
@@ -247,8 +247,8 @@ impl Fib {
     }
 
     /// What a route does; `None` where none of its ways can be gone.
-    fn fate(&self, target: u32) -> Option<Fate> {
-        let target = self.targets.target(target);
+    fn fate(&self, route: u32) -> Option<Fate> {
+        let target = &self.known.route(route).target;
         match target.kind {
             Kind::Local | Kind::Broadcast | Kind::Anycast | Kind::Multicast => Some(Fate::Consumed),
             Kind::Blackhole | Kind::Unreachable | Kind::Prohibit => Some(Fate::Refused),

@@ -9,8 +9,8 @@ use super::{
     link::Link,
     prefix::{Family, Prefix},
     rule::{Action, Rule},
-    table::{Place, Route},
-    target::{Hop, Kind, Target, Way},
+    table::Place,
+    target::{Hop, Kind, Route, Target, Way},
 };
 
 const AF_UNSPEC: u8 = 0;

@@ -2,7 +2,7 @@
 
 use super::{
     prefix::{Family, Prefix},
-    target::{Hop, Target, Targets, Way},
+    target::{Hop, Route, Routes, Target, Way},
     trie::Trie,
 };
 
@@ -17,30 +17,24 @@ pub(super) enum Place {
     Replace,
 }
 
-/// A route beside its table and prefix.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Route {
-    /// RTA_PRIORITY: the lowest wins.
-    pub(super) metric: u32,
-    pub(super) target: Target,
-}
-
 /// End of a list.
 const NONE: u32 = u32::MAX;
+/// A prefix with one route, as nearly all have, needs no list: this bit, and the route's number.
+const ALONE: u32 = 1 << 31;
 
-/// A route in a list: 12 octets.
+/// A route in a list.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    metric: u32,
-    target: u32,
+    /// Its number.
+    route: u32,
     next: u32,
 }
 
-/// The table. Targets are shared by all tables and handed in.
+/// The table. What routes say is shared by all tables and handed in.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     family: Family,
-    /// The value of a prefix is the place of its first entry.
+    /// The value of a prefix is a route ([`ALONE`]) or the place of its first entry.
     trie: Trie,
     entries: Vec<Entry>,
     free: u32,
@@ -58,12 +52,15 @@ impl Table {
     }
 
     /// Offers the routes that hold an address to `take` until it returns something: the longest prefix first, then
-    /// the lowest metric. `take` gets the prefix length and a target's number.
+    /// the lowest metric. `take` gets the prefix length and a route's number.
     pub(super) fn find_map<T>(&self, address: u128, mut take: impl FnMut(u8, u32) -> Option<T>) -> Option<T> {
-        self.trie.find_map(address, |length, head| {
-            let mut at = head;
+        self.trie.find_map(address, |length, value| {
+            if value & ALONE != 0 {
+                return take(length, value & !ALONE);
+            }
+            let mut at = value;
             while let Some(entry) = self.entries.get(at as usize) {
-                if let Some(taken) = take(length, entry.target) {
+                if let Some(taken) = take(length, entry.route) {
                     return Some(taken);
                 }
                 at = entry.next;
@@ -73,20 +70,18 @@ impl Table {
     }
 
     /// Adds a route. What the kernel tells twice (in its list and as news) stands here once.
-    pub(super) fn add(&mut self, targets: &mut Targets, prefix: Prefix, route: &Route, place: Place) {
-        let Some(head) = self.trie.value(prefix) else {
-            let target = targets.take(&route.target);
-            let at = self.enter(Entry { metric: route.metric, target, next: NONE });
-            self.trie.insert(prefix, at);
+    pub(super) fn add(&mut self, known: &mut Routes, prefix: Prefix, route: &Route, place: Place) {
+        let Some(value) = self.trie.value(prefix) else {
+            self.put(prefix, None, &[known.take(route)]);
             return;
         };
-        let mut list = self.list(head);
-        let start = list.partition_point(|(metric, _)| *metric < route.metric);
-        let end = list.partition_point(|(metric, _)| *metric <= route.metric);
+        let mut list = self.list(value);
+        let start = list.partition_point(|number| known.route(*number).metric < route.metric);
+        let end = list.partition_point(|number| known.route(*number).metric <= route.metric);
         let of_metric = &list[start..end];
         let first = (start < end).then_some(start);
         let find = |like: &dyn Fn(&Target) -> bool| {
-            of_metric.iter().position(|entry| like(targets.target(entry.1))).map(|at| start + at)
+            of_metric.iter().position(|number| like(&known.route(*number).target)).map(|at| start + at)
         };
         let mut target = route.target.clone();
         // The one it takes the place of, and where it goes if there is none.
@@ -102,65 +97,66 @@ impl Table {
                 let joins = |other: &Target| other.kind == target.kind && other.joinable_hops().is_some();
                 match find(&joins).filter(|_| target.joinable_hops().is_some()) {
                     Some(at) => {
-                        target = joined(targets.target(list[at].1), &target);
+                        target = joined(&known.route(list[at]).target, &target);
                         (Some(at), end)
                     }
                     None => (find(&|other| other.is(&target)), end),
                 }
             }
         };
-        let number = targets.take(&target);
+        let number = known.take(&Route { metric: route.metric, target: target.clone() });
         let at = match over {
             Some(at) => {
-                targets.release(std::mem::replace(&mut list[at].1, number));
+                known.release(std::mem::replace(&mut list[at], number));
                 at
             }
             None => {
-                list.insert(before, (route.metric, number));
+                list.insert(before, number);
                 before
             }
         };
-        let twin = list.iter().enumerate().position(|(index, entry)| {
-            index != at && entry.0 == route.metric && targets.target(entry.1).is(&target)
+        let twin = list.iter().enumerate().position(|(index, number)| {
+            let other = known.route(*number);
+            index != at && other.metric == route.metric && other.target.is(&target)
         });
         if let Some(twin) = twin {
-            targets.release(list.remove(twin).1);
+            known.release(list.remove(twin));
         }
-        self.put(prefix, head, &list);
+        self.put(prefix, Some(value), &list);
     }
 
     /// Removes a route; whether it was there.
-    pub(super) fn remove(&mut self, targets: &mut Targets, prefix: Prefix, route: &Route) -> bool {
-        let Some(head) = self.trie.value(prefix) else { return false };
-        let mut list = self.list(head);
-        let exact = list
-            .iter()
-            .position(|entry| entry.0 == route.metric && targets.target(entry.1).is(&route.target));
+    pub(super) fn remove(&mut self, known: &mut Routes, prefix: Prefix, route: &Route) -> bool {
+        let Some(value) = self.trie.value(prefix) else { return false };
+        let mut list = self.list(value);
+        let exact = list.iter().position(|number| {
+            let other = known.route(*number);
+            other.metric == route.metric && other.target.is(&route.target)
+        });
         if let Some(at) = exact {
-            targets.release(list.remove(at).1);
-            self.put(prefix, head, &list);
+            known.release(list.remove(at));
+            self.put(prefix, Some(value), &list);
             return true;
         }
         // Some of the hops of an IPv6 route.
         let Some(gone) = route.target.joinable_hops().filter(|_| self.family == Family::V6) else {
             return false;
         };
-        let part = list.iter_mut().filter(|entry| entry.0 == route.metric).find_map(|entry| {
-            let target = targets.target(entry.1);
+        let part = list.iter_mut().find_map(|number| {
+            let Route { metric, target } = known.route(*number);
             let hops = target.joinable_hops().filter(|_| target.kind == route.target.kind)?;
             let has = |hop: &Hop| hops.iter().any(|other| other.is(hop));
-            if !gone.iter().all(has) {
+            if *metric != route.metric || !gone.iter().all(has) {
                 return None;
             }
             let left: Box<[Hop]> =
                 hops.iter().filter(|hop| !gone.iter().any(|other| other.is(hop))).copied().collect();
-            Some((entry, Target { kind: target.kind, way: Way::Hops(left) }))
+            Some((number, Target { kind: target.kind, way: Way::Hops(left) }))
         });
-        let Some((entry, left)) = part else { return false };
-        let number = targets.take(&left);
-        targets.release(entry.1);
-        entry.1 = number;
-        self.put(prefix, head, &list);
+        let Some((number, target)) = part else { return false };
+        let left = known.take(&Route { metric: route.metric, target });
+        known.release(std::mem::replace(number, left));
+        self.put(prefix, Some(value), &list);
         true
     }
 
@@ -170,39 +166,49 @@ impl Table {
         self.trie.octets() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// Metric and target of the routes in a list.
-    fn list(&self, head: u32) -> Vec<(u32, u32)> {
+    /// The numbers of a prefix's routes.
+    fn list(&self, value: u32) -> Vec<u32> {
         let mut list = Vec::with_capacity(4);
-        let mut at = head;
+        if value & ALONE != 0 {
+            list.push(value & !ALONE);
+            return list;
+        }
+        let mut at = value;
         while let Some(entry) = self.entries.get(at as usize) {
-            list.push((entry.metric, entry.target));
+            list.push(entry.route);
             at = entry.next;
         }
         list
     }
 
-    /// Replaces the list of a prefix.
-    fn put(&mut self, prefix: Prefix, old: u32, list: &[(u32, u32)]) {
-        let mut at = old;
+    /// Replaces the routes of a prefix.
+    fn put(&mut self, prefix: Prefix, old: Option<u32>, list: &[u32]) {
+        let mut at = match old {
+            Some(value) if value & ALONE != 0 => {
+                self.routes -= 1;
+                NONE
+            }
+            value => value.unwrap_or(NONE),
+        };
         while let Some(entry) = self.entries.get_mut(at as usize) {
             let next = std::mem::replace(&mut entry.next, self.free);
             self.free = at;
             self.routes -= 1;
             at = next;
         }
-        let mut next = NONE;
-        for (metric, target) in list.iter().rev() {
-            next = self.enter(Entry { metric: *metric, target: *target, next });
-        }
-        if list.is_empty() {
-            self.trie.remove(prefix);
-        } else if old != next {
-            self.trie.insert(prefix, next);
+        self.routes += list.len();
+        match list {
+            [] => self.trie.remove(prefix),
+            [route] => self.trie.insert(prefix, ALONE | route),
+            list => {
+                let head =
+                    list.iter().rev().fold(NONE, |next, route| self.enter(Entry { route: *route, next }));
+                self.trie.insert(prefix, head);
+            }
         }
     }
 
     fn enter(&mut self, entry: Entry) -> u32 {
-        self.routes += 1;
         if let Some(free) = self.entries.get_mut(self.free as usize) {
             let at = std::mem::replace(&mut self.free, free.next);
             *free = entry;

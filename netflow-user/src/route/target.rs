@@ -1,4 +1,4 @@
-//! Where routes lead to. Routes by the hundred thousand share a few targets: each is kept once.
+//! Where routes lead to. Prefixes by the hundred thousand share a few routes: each is kept once.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -98,28 +98,36 @@ impl Target {
     }
 }
 
-/// The targets in use, by number.
+/// A route beside its table and prefix.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub(super) struct Route {
+    /// RTA_PRIORITY: the lowest wins.
+    pub(super) metric: u32,
+    pub(super) target: Target,
+}
+
+/// What routes say, each by a number below 2^31.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Targets {
+pub(super) struct Routes {
     slots: Vec<Slot>,
-    numbers: HashMap<Target, u32>,
+    numbers: HashMap<Route, u32>,
     free: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
 struct Slot {
-    target: Target,
-    routes: u32,
+    route: Route,
+    prefixes: u32,
 }
 
-impl Targets {
-    /// The number of a target, which has one more route now.
-    pub(super) fn take(&mut self, target: &Target) -> u32 {
-        if let Some(number) = self.numbers.get(target) {
-            self.slots[*number as usize].routes += 1;
+impl Routes {
+    /// The number of a route, which one more prefix has now.
+    pub(super) fn take(&mut self, route: &Route) -> u32 {
+        if let Some(number) = self.numbers.get(route) {
+            self.slots[*number as usize].prefixes += 1;
             return *number;
         }
-        let slot = Slot { target: target.clone(), routes: 1 };
+        let slot = Slot { route: route.clone(), prefixes: 1 };
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = slot;
@@ -130,22 +138,22 @@ impl Targets {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.numbers.insert(target.clone(), number);
+        self.numbers.insert(route.clone(), number);
         number
     }
 
-    /// A route leads there no longer.
+    /// A prefix has it no longer.
     pub(super) fn release(&mut self, number: u32) {
         let slot = &mut self.slots[number as usize];
-        slot.routes -= 1;
-        if slot.routes == 0 {
-            self.numbers.remove(&slot.target);
+        slot.prefixes -= 1;
+        if slot.prefixes == 0 {
+            self.numbers.remove(&slot.route);
             self.free.push(number);
         }
     }
 
-    /// The target of a number.
-    pub(super) fn target(&self, number: u32) -> &Target {
-        &self.slots[number as usize].target
+    /// The route of a number.
+    pub(super) fn route(&self, number: u32) -> &Route {
+        &self.slots[number as usize].route
     }
 }

@@ -22,8 +22,8 @@ use super::{
         netlink::{List, Said, messages},
         prefix::Family,
         rule::{Action, Rule},
-        table::{Place, Route},
-        target::{Hop, Kind, Target, Way},
+        table::Place,
+        target::{Hop, Kind, Route, Target, Way},
     },
     Random, prefix,
 };

@@ -9,8 +9,8 @@ use super::{
         fib::{Change, Doubt, Fib, NextHop},
         link::Link,
         rule::{Action, Rule},
-        table::{Place, Route},
-        target::{Hop, Kind, Target, Way},
+        table::Place,
+        target::{Hop, Kind, Route, Target, Way},
     },
     family, prefix,
 };
