@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{clock, record::FlowRecord, time::MonotonicNanos};
 
-/// Changes that are applied at once: the metering thread waits for no more (some 0.1 ms).
+/// Changes that are applied at once: the metering thread waits for no more (some 0.3 ms).
 const PIECE: usize = 256;
 /// Datagrams of news that are read before anything else is looked at.
 const BURST: usize = 4096;
