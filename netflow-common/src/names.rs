@@ -21,7 +21,7 @@ pub const MAP_FLOWS: &str = "FLOWS";
 pub const MAP_WIDE_FLOWS: &str = "WIDE_FLOWS";
 /// `PERCPU_ARRAY` of [`crate::KernelStats`], one entry per generation.
 pub const MAP_STATS: &str = "STATS";
-/// `ARRAY` of one [`crate::Sampling`].
+/// `ARRAY` of [`crate::Sampling`], one for each generation.
 pub const MAP_SAMPLING: &str = "SAMPLING";
 /// `LRU_HASH`: first fragments.
 pub const MAP_FRAGMENTS: &str = "FRAGMENTS";

@@ -114,7 +114,7 @@ mod entry {
                 if setting!(masked) != 0 && !WIDE {
                     map::mask(&mut packet.key);
                 }
-                if setting!(sampling) != 0 && !state::selected(&packet.key) {
+                if setting!(sampling) != 0 && !state::selected(&packet.key, books.generation()) {
                     books.skip(Skip::SampledOut, &packet);
                 } else if WIDE {
                     books.account_wide(&packet, fragment, length)?;

@@ -115,6 +115,12 @@ impl Books {
         unsafe { &mut *self.stats }
     }
 
+    /// The generation that the packet belongs to.
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Counts a packet that is not a flow packet.
     #[inline(always)]
     pub(crate) fn refuse(&self, refusal: Refusal, frame_octets: usize) {

@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
     macros::btf_map,
 };
-use netflow_common::{FlowKey, Sampling, SamplingMode};
+use netflow_common::{FlowKey, Sampling, SamplingMode, names::GENERATIONS};
 use netflow_ebpf::packet::{Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, TcpState};
 
 use crate::map::setting;
@@ -22,9 +22,10 @@ const SET_AT_LOAD: usize = 1;
 #[btf_map]
 static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment, SET_AT_LOAD> = LruHashMap::new();
 
-/// How many packets are metered; changes while the program runs.
+/// How many packets are metered, by generation: a change begins with a generation, and no packet of another one is
+/// under it.
 #[btf_map]
-static SAMPLING: Array<Sampling, 1> = Array::new();
+static SAMPLING: Array<Sampling, { GENERATIONS as usize }> = Array::new();
 
 /// Packets of this CPU since the last one that was selected.
 #[btf_map]
@@ -96,9 +97,9 @@ impl FragmentState for Fragments {
 
 /// Whether sampling selects this packet. Only called where sampling is on.
 #[inline(always)]
-pub(crate) fn selected(key: &FlowKey) -> bool {
-    let Some(sampling) = SAMPLING.get_ptr(0) else { return true };
-    // SAFETY: the array's only value; both words are read once.
+pub(crate) fn selected(key: &FlowKey, generation: u32) -> bool {
+    let Some(sampling) = SAMPLING.get_ptr(generation) else { return true };
+    // SAFETY: a value of the array; both words are read once.
     let (interval, threshold) = unsafe {
         (
             core::ptr::read_volatile(&raw const (*sampling).interval),

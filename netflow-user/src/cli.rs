@@ -132,6 +132,9 @@ pub struct Run {
     /// flow in N
     #[arg(long, value_name = "METHOD", default_value = "off", help_heading = "Packets")]
     pub sampling: String,
+    /// When maps fill up: count what finds no place, or sample until there is place again
+    #[arg(long, value_name = "WHAT", default_value = "count", help_heading = "Packets")]
+    pub on_overload: OnOverload,
     /// Time between drains of the kernel's maps
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Packets")]
     pub drain_interval: Duration,
@@ -330,6 +333,15 @@ words! {
         On,
         /// Never
         Off,
+    }
+}
+words! {
+    /// `--on-overload`.
+    OnOverload {
+        /// Packets that find no place are lost, and counted as such
+        Count,
+        /// Fewer packets are metered, which collectors are told, until maps no longer fill up
+        Sample,
     }
 }
 words! {

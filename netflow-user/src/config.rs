@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, sy
 use netflow_common::SamplingMode;
 
 use crate::{
+    agent::OnOverload,
     cli,
     collect::{CollectError, Format, Listener},
     drain::Place,
@@ -77,6 +78,8 @@ pub struct RunConfig {
     pub promiscuous: bool,
     /// What the kernel program is told.
     pub load: LoadOptions,
+    /// What to do when the kernel's maps fill up.
+    pub on_overload: OnOverload,
     /// Time between drains.
     pub drain_interval: Duration,
     /// How a generation is frozen.
@@ -178,7 +181,16 @@ impl RunConfig {
         }
         let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
         let tap = run.tap || run.tap_anyway;
-        let measured = Measured::new(&run.measured, &run.sampling)?;
+        let on_overload = match run.on_overload {
+            cli::OnOverload::Count => OnOverload::Count,
+            cli::OnOverload::Sample => OnOverload::Sample,
+        };
+        // The program is made to sample, at first every packet, where it may have to.
+        let sampling = match (on_overload, run.sampling.as_str()) {
+            (OnOverload::Sample, "off") => "random:1",
+            (_, sampling) => sampling,
+        };
+        let measured = Measured::new(&run.measured, sampling)?;
         Ok(Self {
             interfaces,
             xdp_mode: match run.xdp_mode {
@@ -201,6 +213,7 @@ impl RunConfig {
                 measure: measured.measure,
                 filter: filter(run.filter.as_deref())?,
             },
+            on_overload,
             drain_interval,
             flip: Flip::default(),
             drain_place: Place::default(),

@@ -40,11 +40,14 @@ struct Run<'a> {
     cpus: &'a [usize],
     /// Arguments of the agent besides interface and collector.
     arguments: &'a [&'a str],
+    /// What the collector is spoken to in.
+    protocol: &'a str,
     /// The fault of a negative control; `None` is the agent that users get.
     fault: Option<&'a str>,
 }
 
-const RUN: Run<'static> = Run { flows: 1, packets: PACKETS, cpus: &[0], arguments: &[], fault: None };
+const RUN: Run<'static> =
+    Run { flows: 1, packets: PACKETS, cpus: &[0], arguments: &[], protocol: "ipfix", fault: None };
 
 /// Of a negative control: many flips of small maps, each read within microseconds of its flip.
 const CONTROL: Run<'static> = Run {
@@ -79,7 +82,7 @@ impl Run<'static> {
             Lab::new(LabOptions { rx_queues: u32::try_from(self.cpus.len())?, ..LabOptions::default() })?;
         let collector: SocketAddr = COLLECTOR.parse()?;
         let nfcapd = Nfcapd::start(&lab.monitor, collector)?;
-        let url = format!("udp://{COLLECTOR}");
+        let url = format!("udp://{COLLECTOR}?protocol={}", self.protocol);
         let arguments =
             [&["-i", MONITOR_INTERFACE, "--xdp-mode", "native", "-c", &url], self.arguments].concat();
         let mut agent = match self.fault {
@@ -166,11 +169,15 @@ impl Outcome {
                 faults.push(format!("{what}: {found:?} instead of {expected:?}, {missing:?} missing"));
             }
         };
-        let lost = self.lost();
+        let lost = self.lost().and(self.ledger_volume("sampled_out"));
         let exported =
             Volume { packets: self.collector.summary.packets, octets: self.collector.summary.octets };
-        expect("received by the collector, and lost", exported.and(lost), self.generated);
-        expect("in records, and lost", self.ledger_volume("in_records").and(lost), self.generated);
+        expect("received by the collector, lost, and sampled out", exported.and(lost), self.generated);
+        expect(
+            "in records, lost, and sampled out",
+            self.ledger_volume("in_records").and(lost),
+            self.generated,
+        );
         expect("seen", self.ledger_volume("seen"), self.generated);
         expect("in the cache at the end", self.ledger_volume("in_cache"), Volume::default());
         let sent = self.ledger.0["destinations"][0]["sent"].clone();
@@ -315,6 +322,29 @@ fn packets_that_small_maps_cannot_take_are_counted_as_lost() {
         outcome.ledger.sum("/packets/lost").unwrap(),
         outcome.ledger.number("/packets/lost/map_full").unwrap()
     );
+}
+
+/// Ten million flows of one packet each, far more than the maps and the cache hold.
+const FLOOD: Run<'static> = Run { flows: 10_000_000, packets: 10_000_000, ..RUN };
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_flood_of_single_packet_flows_is_counted_to_the_last() {
+    let outcome = Run { arguments: &["--cache-size", "100000"], ..FLOOD }.execute().unwrap();
+    outcome.assert_conserved();
+    assert!(outcome.ledger.number("/records/end_reason/lack_of_resources").unwrap() > 0);
+    assert_eq!(outcome.ledger_volume("sampled_out"), Volume::default());
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn under_a_flood_fewer_packets_are_metered_where_that_was_asked_for() {
+    // In v9, since nfcapd multiplies what IPFIX says to be sampled.
+    let arguments = &["--on-overload", "sample", "--map-size", "16384", "--drain-interval", "100ms"];
+    let outcome = Run { arguments, protocol: "v9", ..FLOOD }.execute().unwrap();
+    outcome.assert_conserved();
+    assert!(outcome.ledger_volume("sampled_out").packets > 0, "{}", outcome.agent.stderr);
+    assert!(outcome.agent.stderr.contains("is metered from the next flip on"), "{}", outcome.agent.stderr);
 }
 
 /// Runs an agent with a fault until the check fails, as it must.

@@ -333,7 +333,8 @@ fn sampling_skips_packets_into_a_line_of_their_own() {
             SamplingMode::Off => unreachable!("not in the list"),
         }
         // The rate changes while the program runs.
-        kernel.kernel.sample(1.try_into().unwrap()).unwrap();
+        kernel.kernel.sample_next(1.try_into().unwrap()).unwrap();
+        kernel.take().unwrap();
         for number in 0..100 {
             kernel.enter(&flow(number)).unwrap();
         }

@@ -1,6 +1,6 @@
 //! The metering line, on a thread of its own: tick -> flip -> drain -> flow cache -> record -> queues.
 
-use std::{os::fd::AsFd, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, os::fd::AsFd, sync::Arc, time::Duration};
 
 use aya_log::EbpfLogger;
 use rustix::{
@@ -14,6 +14,7 @@ use super::{
     AgentError, PATIENCE,
     control::{Attaching, Control},
     ledger_file::LedgerWriter,
+    overload::{Load, Overload},
     queue::{Batch, Queue},
 };
 use crate::{
@@ -169,6 +170,12 @@ pub(super) struct Meter<F: Flow> {
     pub(super) control: Arc<Control>,
     /// How to attach when told so.
     pub(super) attaching: Attaching,
+    /// One in how many packets is metered.
+    pub(super) overload: Overload,
+    /// One in how many is metered in the current generation.
+    pub(super) sampled: NonZeroU32,
+    /// The next flip comes early: a map has passed its watermark.
+    pub(super) early: bool,
 }
 
 impl<F: Flow> Meter<F> {
@@ -201,7 +208,10 @@ impl<F: Flow> Meter<F> {
             let wait = due.since(clock::now().monotonic);
             match self.wait(wait, stop)? {
                 Wake::Stop => return Ok(()),
-                Wake::Watermark => debug!("a flow map has passed its watermark: flipping early"),
+                Wake::Watermark => {
+                    debug!("a flow map has passed its watermark: flipping early");
+                    self.early = true;
+                }
                 Wake::Command => {
                     self.obey()?;
                     if clock::now().monotonic < due {
@@ -231,12 +241,31 @@ impl<F: Flow> Meter<F> {
             TickClock::Nanos => now.monotonic,
             TickClock::Jiffies { .. } => self.ticks.nanos(reading.jiffies),
         };
+        let interval = self.overload.interval();
+        let resampled = interval != self.sampled;
+        if resampled {
+            // The frozen generation is still under the old interval, and so are its flows.
+            self.kernel.sample_next(interval)?;
+        }
         let frozen: Generation = self.kernel.flip(self.flip)?;
+        if resampled {
+            // The generation after this one is, too.
+            self.kernel.sample_next(interval)?;
+        }
         let Self { kernel, ticks, drain, cache, outflow, .. } = self;
         let mut emit = |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None);
         let drained = drain.take(kernel, frozen, ticks, |deltas| cache.merge_all(deltas, &mut emit))?;
         cache.expire(flipped, &mut emit);
+        if resampled {
+            // What was metered at one rate is not put together with what is metered at another (OPT-SAMP-2,
+            // METER-OVL-1), and collectors learn of the rate before they get records under it.
+            cache.flush(FlowEndReason::ForcedEnd, &mut emit);
+        }
         outflow.flush(None);
+        if resampled {
+            outflow.announce(None, |options| options.sampled_one_in = Some(interval));
+            self.sampled = interval;
+        }
         let metered = Tally { packets: drained.packets, octets: drained.octets };
         report(outflow.ledger.close_flip(&drained.stats, metered));
         outflow.check(cache);
@@ -248,6 +277,15 @@ impl<F: Flow> Meter<F> {
             );
         }
         self.lost += lost;
+        let load = match (lost > 0, std::mem::take(&mut self.early)) {
+            (true, _) => Load::Lost,
+            (false, true) => Load::Early,
+            (false, false) => Load::Calm,
+        };
+        if self.overload.learn(load) {
+            let interval = self.overload.interval();
+            warn!("load {load:?}: one in {interval} packets is metered from the next flip on");
+        }
         if let Some(log) = &mut self.explain {
             log.flush();
         }

@@ -7,6 +7,7 @@ mod host_meter;
 mod interfaces;
 mod ledger_file;
 mod meter;
+mod overload;
 mod queue;
 mod read;
 mod session;
@@ -32,10 +33,12 @@ use self::{
     interfaces::Metered,
     ledger_file::{LedgerFile, LedgerWriter},
     meter::{Ended, Flow, Meter, Outflow, report},
+    overload::Overload,
     session::{Outlet, Pacing, Session, SessionClock},
 };
 pub use self::{
     error::{AgentError, chain},
+    overload::OnOverload,
     read::read,
 };
 use crate::{
@@ -116,6 +119,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         explain,
         control: Arc::clone(&control),
         attaching: Attaching { how: metered.how(), outcomes },
+        overload: Overload::new(config.on_overload, config.load.measure.sampling_interval),
     };
     let mut metering = match config.load.measure.width() {
         Width::Default => stages.start::<(FlowKey, FlowCounters)>(interval, meter_stop)?,
@@ -161,6 +165,7 @@ struct Stages {
     explain: Option<EbpfLogger<&'static dyn log::Log>>,
     control: Arc<Control>,
     attaching: Attaching,
+    overload: Overload,
 }
 
 impl Stages {
@@ -183,6 +188,9 @@ impl Stages {
             explain: self.explain,
             control: self.control,
             attaching: self.attaching,
+            sampled: self.overload.interval(),
+            overload: self.overload,
+            early: false,
         };
         Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
     }

@@ -150,9 +150,11 @@ impl Kernel {
         }
         let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
         let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
-        sampling
-            .set(0, one_in, 0)
-            .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
+        for generation in 0..names::GENERATIONS {
+            sampling
+                .set(generation, one_in, 0)
+                .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
+        }
         let filter = match &options.filter {
             None => None,
             Some(filter) => Some(filtered_xdp(&mut ebpf, filter, program, fragments)?),

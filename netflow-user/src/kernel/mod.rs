@@ -120,14 +120,14 @@ impl Kernel {
         Ok(stats)
     }
 
-    /// Meters one in so many packets or flows from now on, where sampling was asked for at load.
+    /// Meters one in so many packets or flows from the next generation on, where sampling was asked for at load.
     ///
     /// # Errors
     /// A map operation failed; the interval is as before.
-    pub fn sample(&mut self, interval: NonZeroU32) -> Result<(), KernelError> {
+    pub fn sample_next(&mut self, interval: NonZeroU32) -> Result<(), KernelError> {
         let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(interval));
         self.sampling
-            .set(0, one_in, 0)
+            .set(1 - self.current.0, one_in, 0)
             .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })
     }
 
