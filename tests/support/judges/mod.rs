@@ -3,9 +3,11 @@
 mod exported;
 mod nfcapd;
 mod panel;
+mod pdml;
 mod tshark;
 
 pub use self::exported::{ExportedMessage, ExportedRecord, sequence_errors};
 pub use self::nfcapd::{Nfcapd, NfcapdExporter, NfcapdSummary, NfcapdVerdict};
 pub use self::panel::{IPFIX, NETFLOW_V9, Panel, PanelVerdict};
+pub use self::pdml::{Layer, layers, tshark_is_here};
 pub use self::tshark::{Tshark, TsharkCapture};
