@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod chosen;
+mod decapsulated;
+#[path = "../pipeline/layers/facts.rs"]
+#[expect(dead_code, reason = "what this project reads is compared elsewhere")]
+mod facts;
 mod file;
 mod judge;
 mod rows;

@@ -40,7 +40,8 @@ pub struct Row {
 
 pub type Rows = BTreeMap<Key, Row>;
 
-fn add(rows: &mut Rows, key: Key, row: Row) {
+/// Adds packets of a flow to what there is of it.
+pub fn add(rows: &mut Rows, key: Key, row: Row) {
     rows.entry(key)
         .and_modify(|sum| {
             sum.packets += row.packets;

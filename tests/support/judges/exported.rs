@@ -28,6 +28,8 @@ pub struct ExportedMessage {
     pub templates: Vec<u16>,
     /// Its data records.
     pub records: Vec<ExportedRecord>,
+    /// How many records of options data it has, which are not read.
+    pub options: usize,
 }
 
 /// One data record.
@@ -88,7 +90,7 @@ pub fn sequence_errors<'a>(messages: impl IntoIterator<Item = &'a ExportedMessag
         }
         next = match message.version {
             9 => message.sequence.wrapping_add(1),
-            _ => message.sequence.wrapping_add(message.records.len() as u32),
+            _ => message.sequence.wrapping_add((message.records.len() + message.options) as u32),
         };
     }
     errors
@@ -129,6 +131,7 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
         sys_up_time,
         templates: Vec::new(),
         records: Vec::new(),
+        options: 0,
     };
     let mut length = header;
     // "FlowSet 2 [id=256] (12 flows)" in v9, "Set 2 [id=256] (12 flows)" in IPFIX.
@@ -136,25 +139,34 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
     for (name, set) in cflow.iter().filter(|(name, _)| is_set(name)) {
         let set = object(set)?;
         length += number(set, "cflow.flowset_length")?;
-        let records = message.records.len();
+        let before = message.records.len() + message.options;
         for (name, item) in set {
             if name.starts_with("Template ") {
                 message.templates.push(number(object(item)?, "cflow.template_id")? as u16);
             } else if name.starts_with("Flow ") {
-                let record = record(object(item)?, &message);
+                let item = object(item)?;
+                // Options data have no times.
+                if !item.contains_key("cflow.timedelta_tree") {
+                    message.options += 1;
+                    continue;
+                }
+                let record = record(item, &message);
                 message.records.push(record.with_context(|| name.clone())?);
             }
         }
         if let Some(flows) = name.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(" flows)")) {
-            ensure!(message.records.len() - records == flows.parse::<usize>()?, "{name}: other flows");
+            let records = message.records.len() + message.options - before;
+            ensure!(records == flows.parse::<usize>()?, "{name}: other flows");
         }
     }
     let datagram = number(object(&layers["udp"])?, "udp.length")? - 8;
     ensure!(length == datagram, "header and sets have {length} octets, the datagram {datagram}");
     match version {
         9 => {
-            let (count, items) =
-                (number(cflow, "cflow.count")?, message.templates.len() + message.records.len());
+            let (count, items) = (
+                number(cflow, "cflow.count")?,
+                message.templates.len() + message.records.len() + message.options,
+            );
             ensure!(count == items as u64, "Count is {count} of {items} records");
         }
         _ => ensure!(number(cflow, "cflow.len")? == datagram, "Length is not the datagram's"),
