@@ -12,6 +12,22 @@ pub const PROGRAM_XDP_WIDE: &str = "netflow_xdp_wide";
 pub const PROGRAM_XDP_FRAGS_FILTERED: &str = "netflow_xdp_frags_filtered";
 /// The same for [`PROGRAM_XDP`].
 pub const PROGRAM_XDP_FILTERED: &str = "netflow_xdp_filtered";
+/// TC entry point for packets that an interface receives.
+pub const PROGRAM_TC_INGRESS: &str = "netflow_tc_ingress";
+/// TC entry point for packets that an interface sends.
+pub const PROGRAM_TC_EGRESS: &str = "netflow_tc_egress";
+/// TC entry point for packets without an Ethernet header that an interface receives.
+pub const PROGRAM_TC_INGRESS_L3: &str = "netflow_tc_ingress_l3";
+/// TC entry point for packets without an Ethernet header that an interface sends.
+pub const PROGRAM_TC_EGRESS_L3: &str = "netflow_tc_egress_l3";
+/// [`PROGRAM_TC_INGRESS`] with wide entries.
+pub const PROGRAM_TC_INGRESS_WIDE: &str = "netflow_tc_ingress_wide";
+/// [`PROGRAM_TC_EGRESS`] with wide entries.
+pub const PROGRAM_TC_EGRESS_WIDE: &str = "netflow_tc_egress_wide";
+/// [`PROGRAM_TC_INGRESS_L3`] with wide entries.
+pub const PROGRAM_TC_INGRESS_L3_WIDE: &str = "netflow_tc_ingress_l3_wide";
+/// [`PROGRAM_TC_EGRESS_L3`] with wide entries.
+pub const PROGRAM_TC_EGRESS_L3_WIDE: &str = "netflow_tc_egress_l3_wide";
 /// Reads both clocks into [`MAP_CLOCK`] when test-run.
 pub const PROGRAM_CLOCK: &str = "netflow_clock";
 

@@ -17,112 +17,197 @@ mod wide;
 mod entry {
     #![allow(unsafe_code, reason = "entry points and the licence need fixed symbol names")]
 
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{
+        macros::{classifier, xdp},
+        programs::{TcContext, XdpContext},
+    };
     use aya_log_ebpf::debug;
-    use netflow_common::{Refusal, Skip};
-    use netflow_ebpf::packet::{self, Fragment, FragmentObserver, Frame, HEADER_LIMIT, LinkType, Packet};
+    use netflow_common::{NetworkU16, Refusal, Skip};
+    use netflow_ebpf::packet::{self, Frame, HEADER_LIMIT, LinkType, Merged, OnWire, Packet, PacketObserver};
 
     use crate::{
         map::{self, Books, setting},
-        reader::{CopiedFrame, LinearFrame, linear_length, whole_length},
+        reader::{CopiedFrame, LinearFrame, LoadedFrame, PacketContext, TAG_LENGTH, Tag, linear_length},
         state::{self, Fragments},
         wide,
     };
 
-    /// Kernel 5.18 and newer: frames of several buffers (jumbo, GRO in hardware).
-    #[xdp(frags)]
-    pub fn netflow_xdp_frags(context: XdpContext) -> u32 {
-        meter::<true, false, false>(&context)
+    /// Where an entry point stands. All of it is known when the program is compiled.
+    trait Hook {
+        /// What the kernel shows of a packet.
+        type Context: PacketContext;
+        /// What its packets begin with.
+        const LINK: LinkType = LinkType::Ethernet;
+        /// flowDirection of its packets.
+        const DIRECTION: u8 = 0;
+        /// Whether a packet may go on behind its linear part.
+        const FRAGMENTS: bool = true;
+        /// Whether entries are wide.
+        const WIDE: bool = false;
+        /// Whether a filter has found that the packet does not match.
+        const FILTERED: bool = false;
     }
 
-    /// The same with wide entries.
-    #[xdp(frags)]
-    pub fn netflow_xdp_frags_wide(context: XdpContext) -> u32 {
-        meter::<true, true, false>(&context)
+    /// An entry point: its section, its name, what it is shown and returns, and what is known of it.
+    macro_rules! entry_points {
+        ($(
+            $(#[$attribute:meta])*
+            $name:ident($context:ident) -> $result:ty { $($constant:ident: $type:ty = $value:expr),* }
+        )*) => {
+            $(
+                $(#[$attribute])*
+                pub fn $name(context: $context) -> $result {
+                    struct Here;
+                    impl Hook for Here {
+                        type Context = $context;
+                        $(const $constant: $type = $value;)*
+                    }
+                    meter::<Here>(&context) as $result
+                }
+            )*
+        };
     }
 
-    /// The same with wide entries.
-    #[xdp]
-    pub fn netflow_xdp_wide(context: XdpContext) -> u32 {
-        meter::<false, true, false>(&context)
-    }
+    entry_points! {
+        /// Kernel 5.18 and newer: frames of several buffers (jumbo, GRO in hardware).
+        #[xdp(frags)]
+        netflow_xdp_frags(XdpContext) -> u32 {}
 
-    /// Older kernels, and drivers that refuse `frags`.
-    #[xdp]
-    pub fn netflow_xdp(context: XdpContext) -> u32 {
-        meter::<false, false, false>(&context)
-    }
+        /// Older kernels, and drivers that refuse `frags`.
+        #[xdp]
+        netflow_xdp(XdpContext) -> u32 { FRAGMENTS: bool = false }
 
-    /// Reached by a tail call of the filter's program, with packets that do not match.
-    #[xdp(frags)]
-    pub fn netflow_xdp_frags_filtered(context: XdpContext) -> u32 {
-        meter::<true, false, true>(&context)
-    }
+        /// What an interface receives, where native XDP is not to be had.
+        #[classifier]
+        netflow_tc_ingress(TcContext) -> i32 {}
 
-    /// The same for the other entry point.
-    #[xdp]
-    pub fn netflow_xdp_filtered(context: XdpContext) -> u32 {
-        meter::<false, false, true>(&context)
+        /// What an interface sends.
+        #[classifier]
+        netflow_tc_egress(TcContext) -> i32 { DIRECTION: u8 = 1 }
+
+        /// What an interface without Ethernet header receives: tun, wireguard, ppp.
+        #[classifier]
+        netflow_tc_ingress_l3(TcContext) -> i32 { LINK: LinkType = LinkType::RawIp }
+
+        /// What an interface without Ethernet header sends.
+        #[classifier]
+        netflow_tc_egress_l3(TcContext) -> i32 { LINK: LinkType = LinkType::RawIp, DIRECTION: u8 = 1 }
+
+        /// Reached by a tail call of the filter's program, with packets that do not match.
+        #[xdp(frags)]
+        netflow_xdp_frags_filtered(XdpContext) -> u32 { FILTERED: bool = true }
+
+        /// The same for the other entry point.
+        #[xdp]
+        netflow_xdp_filtered(XdpContext) -> u32 { FRAGMENTS: bool = false, FILTERED: bool = true }
+
+        // The same with wide entries.
+
+        /// As `netflow_xdp_frags`.
+        #[xdp(frags)]
+        netflow_xdp_frags_wide(XdpContext) -> u32 { WIDE: bool = true }
+
+        /// As `netflow_xdp`.
+        #[xdp]
+        netflow_xdp_wide(XdpContext) -> u32 { FRAGMENTS: bool = false, WIDE: bool = true }
+
+        /// As `netflow_tc_ingress`.
+        #[classifier]
+        netflow_tc_ingress_wide(TcContext) -> i32 { WIDE: bool = true }
+
+        /// As `netflow_tc_egress`.
+        #[classifier]
+        netflow_tc_egress_wide(TcContext) -> i32 { DIRECTION: u8 = 1, WIDE: bool = true }
+
+        /// As `netflow_tc_ingress_l3`.
+        #[classifier]
+        netflow_tc_ingress_l3_wide(TcContext) -> i32 { LINK: LinkType = LinkType::RawIp, WIDE: bool = true }
+
+        /// As `netflow_tc_egress_l3`.
+        #[classifier]
+        netflow_tc_egress_l3_wide(TcContext) -> i32 {
+            LINK: LinkType = LinkType::RawIp, DIRECTION: u8 = 1, WIDE: bool = true
+        }
     }
 
     /// Test-run by the agent: the kernel's clocks, read at one instant.
     #[xdp]
     pub fn netflow_clock(_context: XdpContext) -> u32 {
         map::read_clocks();
-        xdp_action::XDP_PASS
+        XdpContext::PASS as u32
     }
 
     /// Every way through it ends in exactly one flow entry or one slot of the totals. `None` is for
-    /// the verifier only: no map lookup here can fail.
+    /// the verifier only: no map lookup here can fail. What is sent is passed on in tap mode, too.
     #[inline(always)]
-    fn meter<const FRAGMENTS: bool, const WIDE: bool, const FILTERED: bool>(context: &XdpContext) -> u32 {
-        let _ = count::<FRAGMENTS, WIDE, FILTERED>(context);
-        if setting!(tap) != 0 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+    fn meter<H: Hook>(context: &H::Context) -> i32 {
+        let _ = count::<H>(context);
+        if H::DIRECTION == 0 && setting!(tap) != 0 { H::Context::DROP } else { H::Context::PASS }
     }
 
     #[inline(always)]
-    fn count<const FRAGMENTS: bool, const WIDE: bool, const FILTERED: bool>(
-        context: &XdpContext,
-    ) -> Option<()> {
-        let books = Books::open()?;
-        let mut fragment = Fragment::NONE;
-        let mut parsed = parse::<WIDE, _>(&LinearFrame(context), LinkType::Ethernet, &mut fragment)?;
+    fn count<H: Hook>(context: &H::Context) -> Option<()> {
+        let mut books = Books::open()?;
+        let mut observed = PacketObserver::default();
+        // With wide entries the verifier has enough to walk through with one way of reading.
+        let copied =
+            H::Context::CHANGED && (H::WIDE || tag::<H>(context).is_some() || !context.merged().is_one());
+        let mut parsed = if copied {
+            Err(Refusal::LinkTruncated)
+        } else {
+            parse::<H, _>(&LinearFrame(context), &mut observed)?
+        };
         let mut length = linear_length(context);
-        if doubtful(&parsed, length) && FRAGMENTS {
+        if (doubtful(&parsed, length) || copied) && H::FRAGMENTS {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
-            let whole = whole_length(context);
-            if whole > length {
+            let tag = tag::<H>(context);
+            let whole = context.whole_length() + octets_of(tag);
+            if whole > length || copied {
                 // A linear part of HEADER_LIMIT octets has shown all that is ever read. A shorter one may end
                 // within a header, and not each such end shows in the result: TCP control bits are just missing.
-                if length < HEADER_LIMIT {
-                    parsed = parse::<WIDE, _>(
-                        &CopiedFrame::copy(context, whole)?,
-                        LinkType::Ethernet,
-                        &mut fragment,
-                    )?;
+                if (length < HEADER_LIMIT || copied)
+                    && let Some(mut copy) = CopiedFrame::copy(context, whole, tag)
+                {
+                    if let Some(place) = context.merged().missing_length(&copy, H::LINK, octets_of(tag)) {
+                        copy.overwrite(place, NetworkU16::new(Merged::LONGEST));
+                    }
+                    parsed = parse::<H, _>(&copy, &mut observed)?;
                 }
                 length = whole;
             }
         }
+        // Asked for once more: what is known of it would have the verifier read each packet twice.
+        let merged = context.merged();
         match parsed {
-            Ok(packet) if FILTERED => books.skip(Skip::Filtered, &packet),
+            Ok(packet) if H::FILTERED => books.skip(Skip::Filtered, &packet),
             Ok(mut packet) => {
-                packet.key.interface = context.ingress_ifindex() as u32;
-                if setting!(join_fragments) != 0 {
-                    packet::join(&mut packet, fragment, &mut Fragments);
+                packet.key.interface = context.interface();
+                packet.key.direction = H::DIRECTION;
+                let mut on_wire = OnWire::one(&packet, length);
+                if !merged.is_one() {
+                    let tag_octets = octets_of(tag::<H>(context));
+                    let frame = LoadedFrame { context, tag_octets };
+                    on_wire = merged.on_wire(&frame, &mut packet, observed.payload, length, tag_octets);
+                    books.weigh(on_wire.segments);
                 }
-                if setting!(masked) != 0 && !WIDE {
+                if setting!(join_fragments) != 0 {
+                    packet::join(&mut packet, observed.fragment, &mut Fragments);
+                }
+                if setting!(masked) != 0 && !H::WIDE {
                     map::mask(&mut packet.key);
                 }
                 if setting!(sampling) != 0 && !state::selected(&packet.key, books.generation()) {
                     books.skip(Skip::SampledOut, &packet);
-                } else if WIDE {
-                    books.account_wide(&packet, fragment, length)?;
+                } else if H::WIDE {
+                    books.account_wide(&packet, &observed, &on_wire)?;
                 } else {
-                    books.account(&packet, length);
+                    books.account(&packet, on_wire.frame_octets);
                 }
             }
             Err(refusal) => {
+                if !merged.is_one() {
+                    books.weigh(merged.segments.max(1));
+                }
                 books.refuse(refusal, length);
                 // Off unless the agent raises AYA_LOG_LEVEL at load: then not an instruction is left of it.
                 debug!(context, "not a flow packet: refusal {}", refusal as u8);
@@ -131,20 +216,25 @@ mod entry {
         Some(())
     }
 
+    /// The tag that was taken off the frame.
+    #[inline(always)]
+    fn tag<H: Hook>(context: &H::Context) -> Option<Tag> {
+        if matches!(H::LINK, LinkType::Ethernet) { context.tag() } else { None }
+    }
+
+    #[inline(always)]
+    fn octets_of(tag: Option<Tag>) -> usize {
+        if tag.is_some() { TAG_LENGTH } else { 0 }
+    }
+
     /// Reads a frame; in wide mode also into the scratch entry.
     #[inline(always)]
-    fn parse<const WIDE: bool, F: Frame>(
-        frame: &F,
-        link: LinkType,
-        fragment: &mut Fragment,
-    ) -> Option<Result<Packet, Refusal>> {
-        if WIDE {
-            return wide::parse(frame, link, fragment);
+    fn parse<H: Hook, F: Frame>(frame: &F, observed: &mut PacketObserver) -> Option<Result<Packet, Refusal>> {
+        if H::WIDE {
+            return wide::parse(frame, H::LINK, observed);
         }
-        let mut observer = FragmentObserver::default();
-        let parsed = packet::parse_outer(frame, link, &mut observer);
-        *fragment = observer.fragment;
-        Some(parsed)
+        *observed = PacketObserver::default();
+        Some(packet::parse_outer(frame, H::LINK, observed))
     }
 
     /// Whether a result could be another one if the frame went on.

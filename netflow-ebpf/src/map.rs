@@ -93,6 +93,8 @@ pub(crate) use setting_word;
 pub(crate) struct Books {
     generation: u32,
     stats: *mut KernelStats,
+    /// What the packet weighs: 1, or as many as it stands for on the wire.
+    weight: u64,
 }
 
 impl Books {
@@ -103,7 +105,7 @@ impl Books {
         // SAFETY: the pointer is that of the array's only value, checked for null by get_ptr.
         let generation = unsafe { core::ptr::read_volatile(GENERATION.get_ptr(0)?) };
         let stats = STATS.get_ptr_mut(generation)?;
-        let books = Self { generation, stats };
+        let books = Self { generation, stats, weight: 1 };
         books.stats().seen_packets += 1;
         Some(books)
     }
@@ -121,6 +123,19 @@ impl Books {
         self.generation
     }
 
+    /// The packet stands for this many on the wire (at least one), and is counted as them from here on.
+    #[inline(always)]
+    pub(crate) fn weigh(&mut self, segments: u32) {
+        self.stats().seen_packets += u64::from(segments) - self.weight;
+        self.weight = u64::from(segments);
+    }
+
+    /// What the packet weighs.
+    #[inline(always)]
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
     /// Counts a packet that is not a flow packet.
     #[inline(always)]
     pub(crate) fn refuse(&self, refusal: Refusal, frame_octets: usize) {
@@ -129,7 +144,7 @@ impl Books {
             stats.not_ip_frame_octets += frame_octets as u64;
         }
         if let Some(slot) = stats.refused.get_mut(refusal as usize) {
-            *slot += 1;
+            *slot += self.weight;
         }
     }
 
@@ -141,7 +156,7 @@ impl Books {
         let (packets, octets) =
             (stats.skipped_packets.get_mut(skip as usize), stats.skipped_octets.get_mut(skip as usize));
         if let (Some(packets), Some(octets)) = (packets, octets) {
-            *packets += 1;
+            *packets += self.weight;
             *octets += u64::from(packet.octets);
         }
     }
@@ -156,11 +171,11 @@ impl Books {
         if let Some(counters) = flows.get_ptr_mut(&packet.key) {
             // SAFETY: an entry of this CPU's own map: no other writer, and nobody deletes from the
             // generation that packets go to.
-            add(unsafe { &mut *counters }, packet, now);
+            add(unsafe { &mut *counters }, packet, self.weight, now);
             return;
         }
         let counters = FlowCounters {
-            packets: 1,
+            packets: self.weight,
             octets: u64::from(packet.octets),
             first: now,
             last: now,
@@ -184,7 +199,7 @@ impl Books {
         if !notes.is_empty() {
             // By iterator: an index would leave a bounds check, and with it a call to the panic handler.
             for (slot, note) in stats.noted.iter_mut().zip(Note::ALL) {
-                *slot += u64::from(notes.has(note));
+                *slot += u64::from(notes.has(note)) * self.weight;
             }
         }
     }
@@ -207,7 +222,7 @@ impl Books {
         let (packets, octets) =
             (stats.lost_packets.get_mut(loss as usize), stats.lost_octets.get_mut(loss as usize));
         if let (Some(packets), Some(octets)) = (packets, octets) {
-            *packets += 1;
+            *packets += self.weight;
             *octets += u64::from(packet.octets);
         }
     }
@@ -233,8 +248,8 @@ pub(crate) fn flow_map(books: &Books) -> Option<(u32, u32)> {
 
 /// Adds a packet to its flow's entry.
 #[inline(always)]
-pub(crate) fn add(counters: &mut FlowCounters, packet: &Packet, now: u64) {
-    counters.packets += 1;
+pub(crate) fn add(counters: &mut FlowCounters, packet: &Packet, weight: u64, now: u64) {
+    counters.packets += weight;
     counters.octets += u64::from(packet.octets);
     counters.last = now;
     counters.tcp_control_bits |= packet.tcp_control_bits;

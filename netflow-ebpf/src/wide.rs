@@ -9,7 +9,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netflow_common::{Group, IpVersion, Loss, Refusal, Settings, Tunnel, WideCounters, WideKey, WideScratch};
-use netflow_ebpf::packet::{self, Fragment, Frame, LinkType, Packet, Wanted, Wide};
+use netflow_ebpf::packet::{
+    self, Frame, LinkType, Observer as _, OnWire, Packet, PacketObserver, Wanted, Wide,
+};
 
 use crate::{
     flow_map::FlowMap,
@@ -73,7 +75,7 @@ macro_rules! empty {
 pub(crate) fn parse<F: Frame + ?Sized>(
     frame: &F,
     link: LinkType,
-    fragment: &mut Fragment,
+    observed: &mut PacketObserver,
 ) -> Option<Result<Packet, Refusal>> {
     let entry = WIDE_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's value, which nobody else uses while this program runs.
@@ -84,7 +86,7 @@ pub(crate) fn parse<F: Frame + ?Sized>(
     empty!(delta: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
     let mut wide = Wide::over(AskedFor, entry);
     let parsed = packet::parse_inner(frame, link, &mut wide);
-    *fragment = wide.fragment();
+    *observed = PacketObserver { fragment: wide.fragment(), payload: wide.payload_offset() };
     Some(parsed)
 }
 
@@ -94,16 +96,16 @@ impl Books {
     pub(crate) fn account_wide(
         &self,
         packet: &Packet,
-        fragment: Fragment,
-        frame_octets: usize,
+        observed: &PacketObserver,
+        on_wire: &OnWire,
     ) -> Option<()> {
         let entry = WIDE_SCRATCH.get_ptr_mut(0)?;
         // SAFETY: as above.
         let WideScratch { key, delta, .. } = unsafe { &mut *entry };
         // SAFETY: as above.
-        Wide::over(AskedFor, unsafe { &mut *entry }).finish(packet, fragment, frame_octets);
-        self.enter_seen(packet, frame_octets);
-        if AskedFor.group(Group::Tcp) && !fragment.is_some() {
+        Wide::over(AskedFor, unsafe { &mut *entry }).finish(packet, observed.fragment, on_wire);
+        self.enter_seen(packet, on_wire.frame_octets);
+        if AskedFor.group(Group::Tcp) && !observed.fragment.is_some() {
             // SAFETY: as above.
             let segment = Wide::over(AskedFor, unsafe { &mut *entry }).segment();
             packet::follow(packet, segment, delta, &mut Connections);
@@ -123,7 +125,7 @@ impl Books {
         if let Some(counters) = flows.get_ptr_mut(&*key) {
             // SAFETY: an entry of this CPU's own map, as in `map`.
             let counters = unsafe { &mut *counters };
-            map::add(&mut counters.flow, packet, now);
+            map::add(&mut counters.flow, packet, self.weight(), now);
             counters.add_later(delta);
             return Some(());
         }

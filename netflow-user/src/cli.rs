@@ -104,7 +104,10 @@ pub struct Run {
     /// Interfaces that globs do not take, may be repeated
     #[arg(long, value_name = "GLOB", requires = "interface", help_heading = "Packets")]
     pub exclude_interface: Vec<String>,
-    /// Where XDP runs: native is in the driver, generic in the stack
+    /// Which packets of an interface [default: both; ingress with several, --tap and loopback]
+    #[arg(long, value_name = "WHICH", help_heading = "Packets")]
+    pub direction: Option<Direction>,
+    /// What meters received packets: native XDP in the driver, TC or generic XDP in the stack
     #[arg(long, value_name = "MODE", default_value = "auto", help_heading = "Packets")]
     pub xdp_mode: XdpMode,
     /// Drop every packet after counting it (mirror ports); needs -i
@@ -314,13 +317,26 @@ words! {
     }
 }
 words! {
+    /// `--direction`.
+    Direction {
+        /// Those that it receives
+        Ingress,
+        /// Those that it sends
+        Egress,
+        /// All
+        Both,
+    }
+}
+words! {
     /// `--xdp-mode`.
     XdpMode {
-        /// Native, else generic
+        /// Native; tc where that is not to be had or taken; generic last
         Auto,
-        /// In the driver
+        /// XDP in the driver
         Native,
-        /// In the stack; packets that the driver or GRO merged count as one
+        /// TC: in the stack, and exact with packets that the driver or GRO merged
+        Tc,
+        /// XDP in the stack; packets that the driver or GRO merged count as one
         Generic,
     }
 }

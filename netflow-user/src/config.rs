@@ -12,7 +12,7 @@ use crate::{
     filter::{Filter, FilterError},
     flow_cache::{FlowCacheError, Timeouts},
     interface::{Selection, SelectionError},
-    kernel::{Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
+    kernel::{Direction, Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
     measured::{Measured, MeasuredError},
     message::{
         Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, SamplingMethod,
@@ -72,6 +72,8 @@ pub struct RunConfig {
     pub interfaces: Selection,
     /// XDP mode.
     pub xdp_mode: XdpMode,
+    /// Which packets; `None`: by the number of interfaces.
+    pub direction: Option<Direction>,
     /// Tap mode although the host uses the interface.
     pub tap_anyway: bool,
     /// Promiscuous mode.
@@ -196,7 +198,16 @@ impl RunConfig {
             xdp_mode: match run.xdp_mode {
                 cli::XdpMode::Auto => XdpMode::Auto,
                 cli::XdpMode::Native => XdpMode::Native,
+                cli::XdpMode::Tc => XdpMode::Tc,
                 cli::XdpMode::Generic => XdpMode::Generic,
+            },
+            direction: match run.direction {
+                Some(cli::Direction::Ingress) => Some(Direction::Ingress),
+                Some(cli::Direction::Egress) => Some(Direction::Egress),
+                Some(cli::Direction::Both) => Some(Direction::Both),
+                // What is dropped goes no further; what a mirror port sends is nobody's traffic.
+                None if tap => Some(Direction::Ingress),
+                None => None,
             },
             tap_anyway: run.tap_anyway,
             promiscuous: match run.promiscuous {

@@ -14,7 +14,7 @@ fn bad_command_lines_are_refused_in_one_line() {
         (&["run", "-i"], &["a value is required for '--interface <NAME>'"]),
         (&["run", "-i", "m0", "-i", "m1", "-i", "m0"], &["-i m0 is given twice"]),
         (&["run", "--tap"], &["--interface <NAME>"]),
-        (&["run", "--xdp-mode", "offload"], &["'offload'", "auto, native, generic"]),
+        (&["run", "--xdp-mode", "offload"], &["'offload'", "auto, native, tc, generic"]),
         (&["run", "--promiscuous", "yes"], &["'yes'", "auto, on, off"]),
         (&["run", "--clock", "sun"], &["'sun'", "jiffies, precise"]),
         (&["run", "--protocol", "v8"], &["'v8'", "ipfix, v9"]),

@@ -6,3 +6,4 @@ mod collectors;
 mod conservation;
 mod routes;
 mod timeouts;
+mod traffic_control;

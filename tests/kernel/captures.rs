@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netflow_common::{Address, FlowKey, Ports};
-use netflow_ebpf::packet::{FragmentObserver, LinkType, Packet, join, parse, parse_outer};
+use netflow_ebpf::packet::{LinkType, Packet, PacketObserver, join, parse, parse_outer};
 use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Flip;
 pub(crate) use tests::captures::find;
@@ -173,7 +173,7 @@ fn fragmented_flows_are_as_many_as_the_reference_tracks() {
         let mut fragments = Fragments::default();
         let mut flows = BTreeSet::new();
         for frame in captured_frames(&capture) {
-            let mut observer = FragmentObserver::default();
+            let mut observer = PacketObserver::default();
             let Ok(mut packet) = parse_outer(frame.as_slice(), LinkType::Ethernet, &mut observer) else {
                 continue;
             };

@@ -6,6 +6,7 @@ mod captures;
 mod filter;
 mod limits;
 mod measures;
+mod merged;
 mod program;
 #[path = "../fuzz/random.rs"]
 #[allow(dead_code, reason = "shared with the fuzz tests, which use all of it")]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Skip};
 use netflow_ebpf::packet::{self, LinkType};
 use netflow_user::drain::{Drain, Place, TickClock};
-use netflow_user::kernel::{Flip, Kernel, LoadOptions, Measure};
+use netflow_user::kernel::{EntryPoint, Flip, Kernel, Link, LoadOptions, Measure, SocketBuffer};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 /// A test run's packets come from the loopback interface, whose index is 1 in every network namespace.
@@ -17,6 +17,10 @@ pub const TEST_RUN_INTERFACE: u32 = 1;
 pub const XDP_PASS: u32 = 2;
 /// Drop the packet.
 pub const XDP_DROP: u32 = 1;
+/// TC: the next program decides (-1).
+pub const TC_ACT_UNSPEC: u32 = u32::MAX;
+/// TC: drop the packet.
+pub const TC_ACT_SHOT: u32 = 2;
 
 /// How a test loads the program: the defaults of the agent, with small maps.
 pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
@@ -73,6 +77,24 @@ impl Counted {
     }
 }
 
+/// What the packets of an entry point begin with.
+pub fn link_type(entry: EntryPoint) -> LinkType {
+    match entry {
+        EntryPoint::TcIngress(Link::RawIp) | EntryPoint::TcEgress(Link::RawIp) => LinkType::RawIp,
+        _ => LinkType::Ethernet,
+    }
+}
+
+/// flowDirection of an entry point's packets.
+pub fn direction(entry: EntryPoint) -> u8 {
+    u8::from(matches!(entry, EntryPoint::TcEgress(_)))
+}
+
+/// What an entry point returns to pass a packet on.
+pub fn pass(entry: EntryPoint) -> u32 {
+    if entry.is_xdp() { XDP_PASS } else { TC_ACT_UNSPEC }
+}
+
 /// The host's meter.
 #[derive(Debug, Default)]
 pub struct HostMeter {
@@ -98,9 +120,14 @@ impl HostMeter {
 
     /// Meters one Ethernet frame.
     pub fn enter(&mut self, frame: &[u8]) {
+        self.enter_at(EntryPoint::XdpFragments, frame);
+    }
+
+    /// Meters one packet as that program of the kernel does.
+    pub fn enter_at(&mut self, entry: EntryPoint, frame: &[u8]) {
         let stats = &mut self.counted.stats;
         stats.seen_packets += 1;
-        let packet = match packet::parse(frame, LinkType::Ethernet) {
+        let packet = match packet::parse(frame, link_type(entry)) {
             Ok(packet) => packet,
             Err(refusal) => {
                 stats.refused[refusal as usize] += 1;
@@ -125,7 +152,7 @@ impl HostMeter {
             minimum_ttl: packet.ttl,
             maximum_ttl: packet.ttl,
         };
-        let key = FlowKey { interface: TEST_RUN_INTERFACE, ..packet.key };
+        let key = FlowKey { interface: TEST_RUN_INTERFACE, direction: direction(entry), ..packet.key };
         match self.counted.flows.get_mut(&key) {
             Some(counters) => {
                 counters.packets += 1;
@@ -164,6 +191,19 @@ impl KernelMeter {
         sched_setaffinity(None, &cpus)?;
         let kernel = Kernel::load_entry_point(options, fragments)?;
         Ok(Self { kernel, drain: Drain::new(Place::default()) })
+    }
+
+    /// Loads this program.
+    pub fn load_at(options: &LoadOptions, entry: EntryPoint) -> Result<Self> {
+        let mut meter = Self::load(options, entry != EntryPoint::Xdp)?;
+        meter.kernel.test(entry)?;
+        Ok(meter)
+    }
+
+    /// Meters one frame in a socket buffer that is as told (TC programs only).
+    pub fn enter_buffer(&mut self, frame: &[u8], buffer: &SocketBuffer) -> Result<u32> {
+        let run = self.kernel.test_run_buffer(frame, buffer);
+        Ok(run.with_context(|| format!("{} octets, {buffer:?}", frame.len()))?.return_value)
     }
 
     /// Meters one Ethernet frame of 14 octets or more; what is done with the packet is returned.

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use anyhow::Result;
 use netflow_common::{FlowKey, Group, KernelStats, Note, SamplingMode, WideCounters, WideKey};
 use netflow_ebpf::packet::{
-    self, Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, LinkType, TcpState, Wanted as _,
-    Wide,
+    self, Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, LinkType, OnWire, TcpState,
+    Wanted as _, Wide,
 };
 use netflow_user::drain::{Drain, Place, TickClock};
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
@@ -139,7 +139,7 @@ impl WideHost {
             let short = note == Note::ShortFrame && packet.end() > frame.len();
             stats.noted[note as usize] += u64::from(short || packet.notes.has(note));
         }
-        Wide::over(self.measure, &mut entry).finish(&packet, fragment, frame.len());
+        Wide::over(self.measure, &mut entry).finish(&packet, fragment, &OnWire::one(&packet, frame.len()));
         if self.measure.group(Group::Tcp) && !fragment.is_some() {
             let segment = Wide::over(self.measure, &mut entry).segment();
             packet::follow(&packet, segment, &mut entry.delta, &mut self.connections);

@@ -89,18 +89,25 @@ pub trait FragmentState {
     fn recall(&mut self, key: &FragmentKey) -> Option<FirstFragment>;
 }
 
-/// Keeps what the parser says of fragmentation. (It stands here and not in [`Packet`]: of what a refusal leaves
-/// undefined there the verifier will have none.)
+/// Keeps what the parser says of fragmentation, and where what the packet carries begins. (It stands here and not
+/// in [`Packet`]: of what a refusal leaves undefined there the verifier will have none.)
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FragmentObserver {
+pub struct PacketObserver {
     /// [`Fragment::NONE`] for a whole packet.
     pub fragment: Fragment,
+    /// Where the transport header stands in the frame.
+    pub payload: usize,
 }
 
-impl Observer for FragmentObserver {
+impl Observer for PacketObserver {
     #[inline(always)]
     fn fragment(&mut self, fragment: Fragment) {
         self.fragment = fragment;
+    }
+
+    #[inline(always)]
+    fn payload(&mut self, offset: usize) {
+        self.payload = offset;
     }
 }
 

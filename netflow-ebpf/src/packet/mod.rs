@@ -12,6 +12,7 @@ mod frame;
 mod ipv4;
 mod ipv6;
 mod link;
+mod merged;
 mod observer;
 mod sampling;
 mod transport;
@@ -23,9 +24,10 @@ use netflow_common::{FlowKey, Note, Refusal};
 use self::tunnel::Inside;
 
 pub use self::{
-    fragments::{FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, join},
+    fragments::{FirstFragment, Fragment, FragmentKey, FragmentState, PacketObserver, join},
     frame::{Frame, HEADER_LIMIT},
     link::{LinkType, MAX_LABELS, MAX_TAGS},
+    merged::{Merged, OnWire},
     observer::{Observer, Unobserved},
     sampling::{mask, sampling_hash},
     tunnel::MAX_TUNNELS,

@@ -12,8 +12,8 @@ use netflow_common::{
     WideKey,
 };
 use netflow_ebpf::packet::{
-    self, Expectation, FirstFragment, Fragment, FragmentKey, FragmentObserver, FragmentState, Handshake,
-    Notes, Packet, TcpState, Wanted as _, Wide,
+    self, Expectation, FirstFragment, Fragment, FragmentKey, FragmentState, Handshake, Notes, Packet,
+    PacketObserver, TcpState, Wanted as _, Wide,
 };
 
 use super::meter::Flow;
@@ -134,7 +134,7 @@ impl HostEntry for (FlowKey, FlowCounters) {
         meter: &mut HostMeter,
         captured: &CapturedPacket<'_>,
     ) -> Result<(Packet, FlowKey, FlowCounters), Refusal> {
-        let mut observer = FragmentObserver::default();
+        let mut observer = PacketObserver::default();
         let mut packet = packet::parse_outer(captured.octets, captured.link_type, &mut observer)?;
         meter.join(&mut packet, observer.fragment);
         let mut words: [u64; 6] = bytemuck::cast(packet.key);
@@ -163,7 +163,8 @@ impl HostEntry for (WideKey, WideCounters) {
         let mut packet = packet::parse_inner(captured.octets, captured.link_type, &mut wide)?;
         let fragment = wide.fragment();
         meter.join(&mut packet, fragment);
-        Wide::over(meter.measure, &mut entry).finish(&packet, fragment, captured.wire_length as usize);
+        let on_wire = packet::OnWire::one(&packet, captured.wire_length as usize);
+        Wide::over(meter.measure, &mut entry).finish(&packet, fragment, &on_wire);
         if meter.measure.group(Group::Tcp) && !fragment.is_some() {
             let segment = Wide::over(meter.measure, &mut entry).segment();
             packet::follow(&packet, segment, &mut entry.delta, meter);

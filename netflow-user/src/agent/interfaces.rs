@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     config::RunConfig,
-    interface::{Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous},
-    kernel::{AttachOptions, Kernel, XdpMode},
+    interface::{
+        Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous, Selection,
+    },
+    kernel::{AttachOptions, Direction, Hook, Kernel, Link},
     message::InterfaceName,
 };
 
@@ -27,6 +29,8 @@ pub(super) struct Metered {
     /// Those without which it does not start, by ifIndex.
     required: Vec<u32>,
     how: AttachOptions,
+    /// Why this direction.
+    why: &'static str,
     promiscuous: bool,
     /// Tap mode, which is not to cut the host off.
     spare_host: bool,
@@ -50,12 +54,14 @@ impl Metered {
             config.interfaces.clone()
         };
         let (follower, begin) = Follower::open(selection.clone()).await?;
+        let (direction, why) = direction(config, &selection, &known).await;
         let mut metered = Self {
             follower,
             begin,
             idle: true,
             required: Vec::new(),
-            how: AttachOptions { mode: config.xdp_mode, ..AttachOptions::default() },
+            how: AttachOptions { mode: config.xdp_mode, direction, link: Link::default() },
+            why,
             promiscuous: config.promiscuous,
             spare_host: config.load.tap && !config.tap_anyway,
             memberships: HashMap::new(),
@@ -117,6 +123,16 @@ impl Metered {
             }
             names => names.join(", "),
         }
+    }
+
+    /// Which packets are metered, and why, in words.
+    pub(super) fn direction(&self) -> String {
+        let which = match self.how.direction {
+            Direction::Ingress => "received packets",
+            Direction::Egress => "sent packets",
+            Direction::Both => "received and sent packets",
+        };
+        format!("{which}{}", self.why)
     }
 
     /// Follows the interfaces; does not end.
@@ -230,19 +246,53 @@ pub(super) fn attach(
             interface.name
         );
     }
-    let attachment = kernel.attach(&interface.name, interface.index, how)?;
-    if let Some(native) = &attachment.fallback {
-        info!("{native}; taking generic XDP instead");
+    let link = if interface.ethernet { Link::Ethernet } else { Link::RawIp };
+    let attachment = kernel.attach(&interface.name, interface.index, &AttachOptions { link, ..*how })?;
+    let named = |hook: Option<Hook>| hook.map(Hook::name);
+    if let (Some(native), Some(taken)) = (&attachment.fallback, named(attachment.ingress)) {
+        info!("{native}; taking {taken} instead");
     }
-    if attachment.mode == XdpMode::Generic {
+    if attachment.replaced > 0 {
+        warn!("{} had a filter of an agent that was killed, which is replaced", interface.name);
+    }
+    let by = match (named(attachment.ingress), named(attachment.egress)) {
+        (Some(ingress), Some(egress)) => format!("{ingress}, what it sends by {egress}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => String::new(),
+    };
+    let xdp = matches!(attachment.ingress, Some(Hook::NativeXdp | Hook::GenericXdp));
+    if attachment.ingress == Some(Hook::GenericXdp) {
         warn!(
-            "{} is metered by generic XDP: packets that the driver or GRO merged count as one; `ethtool -K {} gro off lro off` avoids that",
+            "{} is metered by {by}: packets that the driver or GRO merged count as one; `ethtool -K {} gro off lro off` avoids that",
             interface.name, interface.name
         );
     } else {
-        info!("{} is metered by native XDP", interface.name);
+        info!("{} is metered by {by}", interface.name);
     }
-    Ok(kernel.xdp_program())
+    Ok(if xdp { kernel.xdp_program() } else { None })
+}
+
+/// Which packets are metered where the operator does not say it, and why.
+async fn direction(
+    config: &RunConfig,
+    selection: &Selection,
+    known: &Interfaces,
+) -> (Direction, &'static str) {
+    if let Some(direction) = config.direction {
+        return (direction, "");
+    }
+    if config.load.filter.is_some() {
+        return (Direction::Ingress, ", as a filter is for those only; see --direction");
+    }
+    if selection.is_several() {
+        return (Direction::Ingress, ", or one that is forwarded would count twice; see --direction");
+    }
+    for name in selection.names() {
+        if known.find(name).await.is_ok_and(|interface| interface.loopback) {
+            return (Direction::Ingress, ", as each that is sent on loopback is received; see --direction");
+        }
+    }
+    (Direction::Both, "")
 }
 
 /// Says what happens.

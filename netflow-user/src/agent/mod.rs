@@ -126,8 +126,9 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         Width::Wide => stages.start::<(WideKey, WideCounters)>(interval, meter_stop)?,
     };
     info!(
-        "metering {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
+        "metering {}: {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
         metered.summary(),
+        metered.direction(),
         sizes.map_size,
         sizes.cpus,
         sizes.kernel_memory >> 20

@@ -17,6 +17,8 @@ pub struct Interface {
     pub up: bool,
     /// Frames begin with an Ethernet header.
     pub ethernet: bool,
+    /// Packets begin with the IP header: tun, wireguard, ppp and other tunnels.
+    pub raw_ip: bool,
     /// The loopback device.
     pub loopback: bool,
     /// MTU in octets.
@@ -43,7 +45,7 @@ pub(super) enum Layer {
 impl Interface {
     /// Whether the meter can read what its packets begin with.
     pub fn is_readable(&self) -> bool {
-        self.ethernet
+        self.ethernet || self.raw_ip
     }
 
     /// Reads a link message; `None` if it tells a part only, as those of wireless events do.
@@ -58,6 +60,7 @@ impl Interface {
                 message.header.link_layer_type,
                 LinkLayerType::Ether | LinkLayerType::Loopback
             ),
+            raw_ip: raw_ip(message.header.link_layer_type),
             loopback: message.header.link_layer_type == LinkLayerType::Loopback,
             mtu: 0,
             controller: None,
@@ -121,6 +124,11 @@ fn layer(kind: &InfoKind, elsewhere: bool) -> Option<Layer> {
     }
 }
 
+fn raw_ip(kind: LinkLayerType) -> bool {
+    use LinkLayerType::{Ip6gre, Ipgre, None, Ppp, Rawip, Sit, Tunnel, Tunnel6};
+    matches!(kind, None | Ppp | Tunnel | Tunnel6 | Sit | Ipgre | Ip6gre | Rawip)
+}
+
 fn below(info: &InfoVxlan) -> Option<u32> {
     match info {
         InfoVxlan::Link(index) => Some(*index),
@@ -147,6 +155,7 @@ impl Interface {
             index,
             up: true,
             ethernet: true,
+            raw_ip: false,
             loopback: name == "lo",
             mtu: 1500,
             controller: None,

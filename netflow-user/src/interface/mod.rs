@@ -67,9 +67,9 @@ pub enum InterfaceError {
         /// Its name.
         name: String,
     },
-    /// Its frames have no Ethernet header.
+    /// Its packets begin neither with an Ethernet nor with an IP header.
     #[error(
-        "the frames of interface {name} have no Ethernet header, which is not supported yet; name another with -i"
+        "the packets of interface {name} begin neither with an Ethernet nor with an IP header, which is not supported; name another with -i"
     )]
     NotEthernet {
         /// Its name.

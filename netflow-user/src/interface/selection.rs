@@ -140,7 +140,7 @@ impl Selection {
         } else if self.names.contains(&interface.name) {
             Verdict::Named
         } else if interface.loopback
-            || !interface.is_readable()
+            || !interface.ethernet
             || !self.globs.iter().any(|glob| glob.matches(&interface.name))
         {
             // The loopback device has what programs of this host say to each other: only by its name.

@@ -1,25 +1,29 @@
 //! Attaching and detaching, and what the kernel means by its error numbers.
 
-use std::io;
-
 use aya::programs::{
-    ProgramError,
+    TcAttachType,
     links::FdLink,
-    xdp::{XdpError, XdpLink, XdpMode as AyaMode},
+    xdp::{XdpLink, XdpMode as AyaMode},
 };
 
-use super::{Kernel, KernelError, error::os_error};
+use super::{
+    EntryPoint, Kernel, KernelError, entry_point,
+    explain::{explain, gone},
+    traffic_control::{self, Clsact, TcFailure, TcLink},
+};
 
-/// Which XDP mode to use.
+/// Where packets that an interface receives are metered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum XdpMode {
-    /// Native, and generic where the driver has no native XDP.
+    /// Native XDP; TC where that is not to be had or taken; generic XDP last.
     #[default]
     Auto,
     /// In the driver only.
     Native,
-    /// In the stack, after the driver made a socket buffer: any device, and packets that the driver
-    /// or GRO merged count as one.
+    /// In the stack, by TC: any device, and packets that the driver or GRO merged count as what they were.
+    Tc,
+    /// In the stack, after the driver made a socket buffer: any device with an Ethernet header, and packets
+    /// that the driver or GRO merged count as one.
     Generic,
 }
 
@@ -29,6 +33,7 @@ impl XdpMode {
         match self {
             Self::Auto => "auto",
             Self::Native => "native",
+            Self::Tc => "tc",
             Self::Generic => "generic",
         }
     }
@@ -78,18 +83,51 @@ pub struct AttachOptions {
     pub link: Link,
 }
 
-/// One attached interface. Closing its links (also by the death of the process) detaches.
+/// What meters one direction of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// XDP in the driver.
+    NativeXdp,
+    /// XDP in the stack.
+    GenericXdp,
+    /// TC, by a link.
+    Tcx,
+    /// TC, by a filter of the clsact qdisc.
+    Clsact,
+}
+
+impl Hook {
+    /// Its name for the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NativeXdp => "native XDP",
+            Self::GenericXdp => "generic XDP",
+            Self::Tcx => "TC (tcx)",
+            Self::Clsact => "TC (clsact)",
+        }
+    }
+}
+
+/// One attached interface. Dropping it detaches. What is a link is detached by the death of the process, too;
+/// what is not (clsact, before kernel 6.6) is replaced by the next agent.
 #[derive(Debug)]
 pub struct Attachment {
     /// Name of the interface at the time.
     pub interface: String,
     /// ifIndex.
     pub index: u32,
-    /// [`XdpMode::Native`] or [`XdpMode::Generic`].
-    pub mode: XdpMode,
+    /// What meters the packets that it receives.
+    pub ingress: Option<Hook>,
+    /// What meters the packets that it sends.
+    pub egress: Option<Hook>,
     /// Why native XDP was not to be had, where that was asked for first.
     pub fallback: Option<String>,
-    _link: FdLink,
+    /// Filters that an agent which was killed had left, and that are replaced.
+    pub replaced: usize,
+    // In this order: the qdisc goes when its filters have gone.
+    xdp_link: Option<FdLink>,
+    tc_links: Vec<TcLink>,
+    qdiscs: Vec<Clsact>,
 }
 
 impl Kernel {
@@ -103,24 +141,24 @@ impl Kernel {
         index: u32,
         how: &AttachOptions,
     ) -> Result<&Attachment, KernelError> {
-        let (link, mode, fallback) = match how.mode {
-            mode @ (XdpMode::Native | XdpMode::Generic) => (self.link(interface, index, mode)?, mode, None),
-            XdpMode::Auto => match self.link(interface, index, XdpMode::Native) {
-                Ok(link) => (link, XdpMode::Native, None),
-                Err(native) => match self.link(interface, index, XdpMode::Generic) {
-                    Ok(link) => (link, XdpMode::Generic, Some(native.to_string())),
-                    // An occupied interface is occupied in both modes: the first answer is the better one.
-                    Err(_) => return Err(native),
-                },
-            },
-        };
-        self.attachments.push(Attachment {
+        let mut attachment = Attachment {
             interface: interface.to_owned(),
             index,
-            mode,
-            fallback,
-            _link: link,
-        });
+            ingress: None,
+            egress: None,
+            fallback: None,
+            replaced: 0,
+            xdp_link: None,
+            tc_links: Vec::new(),
+            qdiscs: Vec::new(),
+        };
+        if how.direction != Direction::Egress {
+            self.attach_ingress(&mut attachment, how)?;
+        }
+        if how.direction != Direction::Ingress {
+            attachment.egress = Some(self.attach_tc(&mut attachment, EntryPoint::TcEgress(how.link))?);
+        }
+        self.attachments.push(attachment);
         Ok(self.attachments.last().expect("pushed above"))
     }
 
@@ -137,82 +175,92 @@ impl Kernel {
         self.attachments.clear();
     }
 
-    fn link(&mut self, interface: &str, index: u32, mode: XdpMode) -> Result<FdLink, KernelError> {
-        let aya_mode = if mode == XdpMode::Generic { AyaMode::Skb } else { AyaMode::Driver };
-        let fail = |reason: String| KernelError::Attach {
-            interface: interface.to_owned(),
-            mode: mode.name(),
-            reason,
+    /// From now on TC programs are attached as on kernels before 6.6: for tests.
+    pub fn forgo_tcx(&mut self) {
+        self.tcx = false;
+    }
+
+    fn attach_ingress(
+        &mut self,
+        attachment: &mut Attachment,
+        how: &AttachOptions,
+    ) -> Result<(), KernelError> {
+        let entry = EntryPoint::TcIngress(how.link);
+        let hook = match (how.mode, how.link) {
+            (XdpMode::Native | XdpMode::Generic, Link::RawIp) => {
+                return Err(KernelError::Attach {
+                    interface: attachment.interface.clone(),
+                    mode: how.mode.name(),
+                    reason: "its packets have no Ethernet header, which XDP needs; --xdp-mode auto or tc does without"
+                        .to_owned(),
+                });
+            }
+            (XdpMode::Native | XdpMode::Generic, Link::Ethernet) => self.attach_xdp(attachment, how.mode)?,
+            (XdpMode::Tc, _) | (XdpMode::Auto, Link::RawIp) => self.attach_tc(attachment, entry)?,
+            (XdpMode::Auto, Link::Ethernet) => match self.attach_xdp(attachment, XdpMode::Native) {
+                Ok(hook) => hook,
+                Err(native) => {
+                    attachment.fallback = Some(native.to_string());
+                    match self.attach_tc(attachment, entry) {
+                        Ok(hook) => hook,
+                        // The first answer is the better one.
+                        Err(_) => self.attach_xdp(attachment, XdpMode::Generic).map_err(|_| native)?,
+                    }
+                }
+            },
         };
-        let explained = |error: &ProgramError| fail(explain(error, interface, mode));
-        let program = self.meter().map_err(|error| explained(&error))?;
-        let id = program.attach_to_if_index(index, aya_mode).map_err(|error| explained(&error))?;
-        let link: XdpLink = program.take_link(id).map_err(|error| explained(&error))?;
+        attachment.ingress = Some(hook);
+        Ok(())
+    }
+
+    fn attach_xdp(&mut self, attachment: &mut Attachment, mode: XdpMode) -> Result<Hook, KernelError> {
+        let Attachment { interface, index, .. } = &*attachment;
+        let (aya_mode, hook) = match mode {
+            XdpMode::Generic => (AyaMode::Skb, Hook::GenericXdp),
+            _ => (AyaMode::Driver, Hook::NativeXdp),
+        };
+        let fail = |reason| KernelError::Attach { interface: interface.clone(), mode: mode.name(), reason };
+        let explained = |error| fail(explain(&error, interface, mode));
+        let program = self.xdp_meter().map_err(explained)?;
+        let id = program.attach_to_if_index(*index, aya_mode).map_err(explained)?;
+        let link: XdpLink = program.take_link(id).map_err(explained)?;
         // On EINVAL aya attaches by netlink, which outlives a killed agent: refuse that (dropping it detaches).
-        FdLink::try_from(link)
-            .map_err(|_| fail("the kernel gave no link for it (needs 5.9 or newer)".to_owned()))
+        let link = FdLink::try_from(link)
+            .map_err(|_| fail("the kernel gave no link for it (needs 5.9 or newer)".to_owned()))?;
+        attachment.xdp_link = Some(link);
+        Ok(hook)
     }
-}
 
-/// What the kernel means and what helps; the link path returns a number and no text.
-fn explain(error: &ProgramError, interface: &str, mode: XdpMode) -> String {
-    let netlink = match error {
-        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
-        _ => None,
-    };
-    match netlink.or_else(|| os_error(error)) {
-        Some(number) => meaning(number, interface, mode),
-        None => error_chain(error),
-    }
-}
-
-fn meaning(number: i32, interface: &str, mode: XdpMode) -> String {
-    let text = match number {
-        libc::EBUSY | libc::EEXIST => {
-            // EEXIST: the other mode is in use. `xdp off` alone means native where the driver has it.
-            let theirs = if (number == libc::EBUSY) == (mode == XdpMode::Generic) { "xdpgeneric" } else { "xdpdrv" };
-            format!(
-                "another XDP program is attached there (`bpftool net` shows it); end its owner, or `ip link set dev {interface} {theirs} off`"
-            )
+    fn attach_tc(&mut self, attachment: &mut Attachment, entry: EntryPoint) -> Result<Hook, KernelError> {
+        let Attachment { interface, index, .. } = &*attachment;
+        let direction = match entry {
+            EntryPoint::TcEgress(_) => TcAttachType::Egress,
+            _ => TcAttachType::Ingress,
+        };
+        if self.filter.is_some() {
+            return Err(KernelError::Attach {
+                interface: interface.clone(),
+                mode: XdpMode::Tc.name(),
+                reason: "--filter is for received packets at XDP only; leave it out, or say --direction ingress and --xdp-mode native or generic".to_owned(),
+            });
         }
-        libc::EOPNOTSUPP if mode == XdpMode::Native => "the driver has no native XDP, or not with the device's present settings; --xdp-mode auto or generic does without".to_owned(),
-        libc::EINVAL => "the driver refuses it, often for want of queues (ethtool -L), for LRO or header split, or for the MTU; --xdp-mode generic does without it".to_owned(),
-        libc::ERANGE => format!("the MTU of {interface} (or of a veth's other end) is too large for its XDP; a smaller MTU or --xdp-mode generic helps"),
-        libc::ENOSPC | libc::ENOMEM => "the driver lacks queues or memory for XDP; fewer queues (ethtool -L) or --xdp-mode generic helps".to_owned(),
-        libc::ENODEV | libc::ENXIO => "the interface is gone".to_owned(),
-        libc::EPERM | libc::EACCES => "not permitted; CAP_NET_ADMIN and CAP_BPF are needed".to_owned(),
-        _ => return io::Error::from_raw_os_error(number).to_string(),
-    };
-    format!("{text} ({})", io::Error::from_raw_os_error(number))
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_numbers_come_with_cause_and_remedy() {
-        let cases = [
-            (libc::EBUSY, "another XDP program is attached there", "`ip link set dev m0 xdpdrv off`"),
-            (libc::EEXIST, "another XDP program is attached there", "`ip link set dev m0 xdpgeneric off`"),
-            (libc::EOPNOTSUPP, "the driver has no native XDP", "--xdp-mode auto"),
-            (libc::EINVAL, "the driver refuses it", "--xdp-mode generic"),
-            (libc::ERANGE, "the MTU of m0", "a smaller MTU"),
-            (libc::ENODEV, "the interface is gone", "os error 19"),
-        ];
-        for (number, cause, remedy) in cases {
-            let text = meaning(number, "m0", XdpMode::Native);
-            assert!(text.starts_with(cause) && text.contains(remedy) && !text.contains('\n'), "{text}");
-        }
+        let (name, tcx) = (entry.name(self.width()), self.tcx);
+        let program = entry_point::tc(&mut self.ebpf, name)?;
+        let mut link =
+            traffic_control::attach(program, name, interface, *index, direction, tcx).map_err(|failure| {
+                KernelError::Attach {
+                    interface: interface.clone(),
+                    mode: XdpMode::Tc.name(),
+                    reason: match failure {
+                        TcFailure::Gone => gone(),
+                        TcFailure::Program(error) => explain(&error, interface, XdpMode::Tc),
+                    },
+                }
+            })?;
+        let hook = if link.is_tcx() { Hook::Tcx } else { Hook::Clsact };
+        attachment.replaced += usize::from(link.replaced());
+        attachment.qdiscs.extend(link.take_qdisc());
+        attachment.tc_links.push(link);
+        Ok(hook)
     }
 }

@@ -8,15 +8,15 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     maps::{Array, MapError, PerCpuArray, RingBuf},
-    programs::{ProgramError, Xdp},
     util::{nr_cpus, online_cpus},
 };
 use netflow_common::{Group, Sampling, Settings, names};
 use netflow_ebpf::packet::Wanted as _;
 
 use super::{
-    Generation, Kernel, KernelError, KernelVersion, Measure, Width,
+    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width,
     classifier::{Classifier, Ends},
+    entry_point,
     error::os_error,
     flow_maps::FlowMaps,
     permissions,
@@ -99,12 +99,7 @@ impl Kernel {
         permissions::lift_memory_limit(version);
         let measure = &options.measure;
         let width = measure.width();
-        let program = match (fragments, width) {
-            (true, Width::Default) => names::PROGRAM_XDP_FRAGS,
-            (false, Width::Default) => names::PROGRAM_XDP,
-            (true, Width::Wide) => names::PROGRAM_XDP_FRAGS_WIDE,
-            (false, Width::Wide) => names::PROGRAM_XDP_WIDE,
-        };
+        let xdp = if fragments { EntryPoint::XdpFragments } else { EntryPoint::Xdp };
         let online = online_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
         let cpus = online.iter().max().map_or(1, |highest| highest + 1);
         let possible = nr_cpus().map_err(|(file, source)| KernelError::Cpus { file, source })?;
@@ -144,9 +139,8 @@ impl Kernel {
             })?;
 
         let flows = FlowMaps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
-        for name in [program, names::PROGRAM_CLOCK] {
-            let program: &mut Xdp = self::program(&mut ebpf, name)?;
-            program.load().map_err(|source| KernelError::Refused { name, source })?;
+        for name in [xdp.name(width), names::PROGRAM_CLOCK] {
+            entry_point::xdp(&mut ebpf, name)?;
         }
         let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
         let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
@@ -157,7 +151,7 @@ impl Kernel {
         }
         let filter = match &options.filter {
             None => None,
-            Some(filter) => Some(filtered_xdp(&mut ebpf, filter, program, fragments)?),
+            Some(filter) => Some(filtered_xdp(&mut ebpf, filter, xdp.name(width), fragments)?),
         };
         Ok(Self {
             flows,
@@ -167,8 +161,10 @@ impl Kernel {
             clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
             watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
             ebpf,
-            program,
+            xdp,
             filter,
+            tcx: version >= KernelVersion::TCX,
+            tested: xdp,
             current: Generation(0),
             cpus,
             attachments: Vec::new(),
@@ -185,7 +181,7 @@ fn filtered_xdp(
     fragments: bool,
 ) -> Result<Classifier, KernelError> {
     let name = if fragments { names::PROGRAM_XDP_FRAGS_FILTERED } else { names::PROGRAM_XDP_FILTERED };
-    program(ebpf, name)?.load().map_err(|source| KernelError::Refused { name, source })?;
+    entry_point::xdp(ebpf, name)?;
     let descriptor = |name| {
         let program = ebpf.program(name).ok_or(KernelError::Missing { name })?;
         program.fd().map_err(|source| KernelError::Refused { name, source })
@@ -197,14 +193,6 @@ fn filtered_xdp(
 /// The level at which the program's one log line is active (aya-log: 1 error ... 4 debug).
 const fn aya_log_level_debug() -> u8 {
     4
-}
-
-/// A program of the object, by name.
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, KernelError> {
-    ebpf.program_mut(name)
-        .ok_or(KernelError::Missing { name })?
-        .try_into()
-        .map_err(|source: ProgramError| KernelError::Refused { name, source })
 }
 
 /// A map of the object, by name; it is the agent's from then on.

@@ -7,12 +7,15 @@
 mod attach;
 mod bpf_call;
 mod classifier;
+mod entry_point;
 mod error;
+mod explain;
 mod flow_maps;
 mod load;
 mod measure;
 mod packet_socket;
 mod permissions;
+mod traffic_control;
 
 use std::{
     num::NonZeroU32,
@@ -22,7 +25,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_log::EbpfLogger;
 use log::Log;
@@ -31,8 +34,9 @@ use netflow_common::{ClockReading, KernelStats, Sampling, names};
 use crate::filter::object;
 
 pub use self::{
-    attach::{AttachOptions, Attachment, Direction, Link, XdpMode},
+    attach::{AttachOptions, Attachment, Direction, Hook, Link, XdpMode},
     bpf_call::Batch,
+    entry_point::{EntryPoint, SocketBuffer},
     error::KernelError,
     flow_maps::Width,
     load::{LoadOptions, Sizes, default_kernel_memory},
@@ -72,9 +76,14 @@ pub struct Kernel {
     generation: Array<MapData, u32>,
     clock: Array<MapData, ClockOctets>,
     watermark: RingBuf<MapData>,
-    program: &'static str,
+    /// The XDP program of this kernel.
+    xdp: EntryPoint,
     /// What stands before it.
     filter: Option<Classifier>,
+    /// Whether TC programs are attached by links where the kernel lets them.
+    tcx: bool,
+    /// The program that test runs go to.
+    tested: EntryPoint,
     current: Generation,
     cpus: u32,
     attachments: Vec<Attachment>,
@@ -149,7 +158,7 @@ impl Kernel {
     /// # Errors
     /// The test run or the map read failed.
     pub fn read_clock(&mut self) -> Result<ClockReading, KernelError> {
-        let program: &mut Xdp = load::program(&mut self.ebpf, names::PROGRAM_CLOCK)?;
+        let program = entry_point::xdp(&mut self.ebpf, names::PROGRAM_CLOCK)?;
         // The kernel asks for a whole Ethernet header.
         let frame = [0; 64];
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
@@ -170,29 +179,6 @@ impl Kernel {
             events += 1;
         }
         events
-    }
-
-    /// Runs the meter over one frame by `BPF_PROG_TEST_RUN`: for tests of the packet path.
-    ///
-    /// # Errors
-    /// What the kernel says; a frame below 14 octets is refused with `EINVAL`.
-    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult, ProgramError> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        self.meter()?.test_run(options)
-    }
-
-    /// The same with only the first `linear` octets in the linear part and the rest in further buffers.
-    /// (Kernel 6.18: `data_end` of the context given in says so. Older ones refuse it with `EINVAL`.)
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn test_run_split(&mut self, frame: &[u8], linear: u32) -> Result<TestRunResult, ProgramError> {
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: [u32; 6] = [0, linear, 0, 0, 0, 0];
-        let context = bytemuck::bytes_of(&context);
-        let options =
-            TestRunOptions { data_in: Some(frame), ctx_in: Some(context), ..TestRunOptions::default() };
-        self.meter()?.test_run(options)
     }
 
     /// How many instructions the verifier walked through for each loaded program (kernel 5.16); it gives
@@ -219,15 +205,16 @@ impl Kernel {
     pub fn xdp_program(&self) -> Option<u32> {
         match &self.filter {
             Some(filter) => filter.id(),
-            None => self.ebpf.program(self.program)?.info().ok().map(|info| info.id()),
+            None => self.ebpf.program(self.xdp.name(self.width()))?.info().ok().map(|info| info.id()),
         }
     }
 
-    /// The program that packets come to: the meter, or the filter before it.
-    fn meter(&mut self) -> Result<&mut Xdp, ProgramError> {
+    /// The XDP program that packets come to: the meter, or the filter before it.
+    fn xdp_meter(&mut self) -> Result<&mut Xdp, ProgramError> {
+        let name = self.xdp.name(self.width());
         match &mut self.filter {
             Some(filter) => filter.program().ok_or(ProgramError::NotLoaded)?.try_into(),
-            None => self.ebpf.program_mut(self.program).ok_or(ProgramError::NotLoaded)?.try_into(),
+            None => self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into(),
         }
     }
 

@@ -21,6 +21,8 @@ impl KernelVersion {
     pub const OLDEST: Self = Self { major: 5, minor: 10 };
     /// XDP programs for frames of several buffers.
     pub const XDP_FRAGMENTS: Self = Self { major: 5, minor: 18 };
+    /// Links of TC programs.
+    pub const TCX: Self = Self { major: 6, minor: 6 };
 
     /// The running kernel.
     pub fn running() -> Option<Self> {

@@ -8,7 +8,7 @@ mod tcp;
 
 use netflow_common::{FirstPacket, Group, Tunnel, WideCounters, WideKey, WideScratch};
 
-use super::{Fragment, Frame, Observer, Packet};
+use super::{Fragment, Frame, Observer, OnWire, Packet};
 
 pub use self::tcp::{Expectation, Handshake, Segment, TcpState, follow};
 
@@ -69,21 +69,21 @@ impl<'a, W: Wanted> Wide<'a, W> {
     /// Enters what the packet itself says. Times, interface and direction are the caller's, in `packet.key` and
     /// in the delta; TCP sequence and handshakes too.
     #[inline(always)]
-    pub fn finish(self, packet: &Packet, fragment: Fragment, frame_octets: usize) {
+    pub fn finish(self, packet: &Packet, fragment: Fragment, on_wire: &OnWire) {
         let Self { wanted, key, delta, .. } = self;
         key.flow = packet.key;
-        delta.flow.packets = 1;
+        delta.flow.packets = on_wire.segments.into();
         delta.flow.octets = packet.octets.into();
         delta.flow.flow_label = packet.flow_label;
         delta.flow.tcp_control_bits = packet.tcp_control_bits;
         delta.flow.minimum_ttl = packet.ttl;
         delta.flow.maximum_ttl = packet.ttl;
         if wanted.group(Group::Layer2) {
-            delta.layer2_octets = frame_octets as u64;
+            delta.layer2_octets = on_wire.frame_octets as u64;
         }
         if wanted.group(Group::Size) {
-            delta.minimum_ip_length = packet.octets;
-            delta.maximum_ip_length = packet.octets;
+            delta.minimum_ip_length = on_wire.smallest;
+            delta.maximum_ip_length = on_wire.largest;
         }
         if wanted.group(Group::Fragments) {
             delta.fragments = fragment.is_some().into();

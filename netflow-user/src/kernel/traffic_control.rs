@@ -1,0 +1,228 @@
+//! Attaching to TC: a TCX link (kernel 6.6), or a filter of the clsact qdisc on older kernels.
+//!
+//! A link ends with the process. A filter does not: it is removed in order, and what an agent that was killed
+//! left is replaced at the next start. The same with the qdisc: made where there is none, removed if it is empty.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::FdLink,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socket_with, sockopt,
+};
+
+use super::error::os_error;
+
+/// Filters of a lower priority come first; this is the lowest.
+const FIRST: u16 = 1;
+/// Netlink answers at once; a kernel that does not must not hold up the agent.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What keeps a TC program attached; dropping it detaches.
+#[derive(Debug)]
+pub(super) enum TcLink {
+    /// Kernel 6.6 and newer.
+    Tcx(#[expect(dead_code, reason = "it is there to be dropped")] FdLink),
+    /// Older kernels. The filter goes first, then the qdisc.
+    Clsact {
+        #[expect(dead_code, reason = "it is there to be dropped")]
+        filter: SchedClassifierLink,
+        /// Where this agent, or one that was killed, made it.
+        qdisc: Option<Clsact>,
+        /// A filter that was left by an agent that was killed is replaced.
+        replaced: bool,
+    },
+}
+
+/// Why a TC program cannot be attached.
+pub(super) enum TcFailure {
+    /// The name belongs to another interface by now, or to none.
+    Gone,
+    /// What the kernel says.
+    Program(ProgramError),
+}
+
+impl From<ProgramError> for TcFailure {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(error)
+    }
+}
+
+/// Attaches a program before all others; `tcx` where the kernel may have it.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    name: &str,
+    interface: &str,
+    index: u32,
+    direction: TcAttachType,
+    tcx: bool,
+) -> Result<TcLink, TcFailure> {
+    if index_of(interface) != Some(index) {
+        return Err(TcFailure::Gone);
+    }
+    if tcx {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        match program.attach_with_options(interface, direction, options) {
+            Ok(id) => {
+                let link = program.take_link(id)?;
+                let link = FdLink::try_from(link).map_err(|_| ProgramError::UnexpectedProgramType)?;
+                return Ok(TcLink::Tcx(link));
+            }
+            // A kernel that is new enough, and was built without it.
+            Err(error) if matches!(os_error(&error), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let made = match tc::qdisc_add_clsact(interface) {
+        Ok(()) => true,
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => false,
+        Err(error) => return Err(ProgramError::from(error).into()),
+    };
+    let mut qdisc = made.then_some(Clsact { index });
+    let mut replaced = false;
+    if !made {
+        match tc::qdisc_detach_program(interface, direction, name) {
+            Ok(()) => {
+                replaced = true;
+                qdisc = Some(Clsact { index });
+            }
+            Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ProgramError::from(error).into()),
+        }
+    }
+    let options = TcAttachOptions::Netlink(NlOptions { priority: FIRST, ..NlOptions::default() });
+    let id = program.attach_with_options(interface, direction, options)?;
+    Ok(TcLink::Clsact { filter: program.take_link(id)?, qdisc, replaced })
+}
+
+impl TcLink {
+    /// Which of the two it is.
+    pub(super) const fn is_tcx(&self) -> bool {
+        matches!(self, Self::Tcx(_))
+    }
+
+    /// Whether it took the place of a filter that an agent had left.
+    pub(super) const fn replaced(&self) -> bool {
+        matches!(self, Self::Clsact { replaced: true, .. })
+    }
+
+    /// Hands over the qdisc, which is to be dropped after all filters of the interface.
+    pub(super) fn take_qdisc(&mut self) -> Option<Clsact> {
+        match self {
+            Self::Clsact { qdisc, .. } => qdisc.take(),
+            Self::Tcx(_) => None,
+        }
+    }
+}
+
+fn index_of(interface: &str) -> Option<u32> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    netdevice::name_to_index(&socket, interface).ok()
+}
+
+/// A clsact qdisc; dropping it removes it if nobody's filter is in it.
+#[derive(Debug)]
+pub(super) struct Clsact {
+    index: u32,
+}
+
+impl Drop for Clsact {
+    fn drop(&mut self) {
+        // An empty qdisc that stays does no harm.
+        let _ = remove_if_empty(self.index);
+    }
+}
+
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_GETTFILTER: u16 = 46;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// Handle and parent of the clsact qdisc, parents of its two filter lists (`linux/pkt_sched.h`).
+const CLSACT_HANDLE: u32 = 0xffff_0000;
+const CLSACT: u32 = 0xffff_fff1;
+const INGRESS: u32 = 0xffff_fff2;
+const EGRESS: u32 = 0xffff_fff3;
+
+fn remove_if_empty(index: u32) -> io::Result<()> {
+    // Protocol 0 is NETLINK_ROUTE.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+    for parent in [INGRESS, EGRESS] {
+        if has_filters(&socket, index, parent)? {
+            return Ok(());
+        }
+    }
+    let request = request(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, index, CLSACT_HANDLE, CLSACT);
+    send(&socket, &request, SendFlags::empty())?;
+    let mut answer = [0; 512];
+    recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    Ok(())
+}
+
+fn has_filters(socket: &OwnedFd, index: u32, parent: u32) -> io::Result<bool> {
+    let request = request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, index, 0, parent);
+    send(socket, &request, SendFlags::empty())?;
+    let mut found = false;
+    let mut answer = vec![0; 32 << 10];
+    loop {
+        let (length, _) = recv(socket, &mut answer[..], RecvFlags::empty())?;
+        for kind in kinds(answer.get(..length).unwrap_or_default()) {
+            match kind {
+                NLMSG_DONE | NLMSG_ERROR => return Ok(found),
+                RTM_NEWTFILTER => found = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `nlmsghdr` and `tcmsg` (`linux/netlink.h`, `linux/rtnetlink.h`), 36 octets, in the machine's order.
+fn request(kind: u16, flags: u16, index: u32, handle: u32, parent: u32) -> Vec<u8> {
+    let mut message = Vec::with_capacity(36);
+    message.extend(36u32.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    // Sequence and port: one question at a time, and the kernel knows who asks.
+    message.extend([0; 8]);
+    // Family, padding.
+    message.extend([0; 4]);
+    for word in [index, handle, parent, 0] {
+        message.extend(word.to_ne_bytes());
+    }
+    message
+}
+
+/// The kinds of the messages that came together.
+fn kinds(mut messages: &[u8]) -> Vec<u16> {
+    let mut kinds = Vec::new();
+    while let [a, b, c, d, e, f, ..] = *messages {
+        let length = u32::from_ne_bytes([a, b, c, d]).next_multiple_of(4).max(16) as usize;
+        kinds.push(u16::from_ne_bytes([e, f]));
+        messages = messages.get(length..).unwrap_or_default();
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_36_octets_and_messages_are_told_apart_by_their_kinds() {
+        let one = request(RTM_NEWTFILTER, 0, 7, CLSACT_HANDLE, CLSACT);
+        assert_eq!(one.len(), 36);
+        assert_eq!(one[20..24], 7u32.to_ne_bytes());
+        let two = [one, request(NLMSG_DONE, 0, 0, 0, 0)].concat();
+        assert_eq!(kinds(&two), [RTM_NEWTFILTER, NLMSG_DONE]);
+        assert!(kinds(&two[..5]).is_empty() && kinds(&[0; 6]) == [0]);
+    }
+}
