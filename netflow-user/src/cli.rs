@@ -1,11 +1,14 @@
 //! What was typed. `config` decides what it means; nobody else sees this.
 
+mod anonymise;
 #[cfg(test)]
 mod tests;
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+pub use self::anonymise::Anonymise;
 
 /// Flow exporter for Linux: counts every packet of an interface into flows, exports NetFlow v9 and IPFIX.
 #[derive(Debug, Parser)]
@@ -150,6 +153,9 @@ pub struct Run {
     /// Look up each flow's next hop and egress interface in the kernel's routing tables
     #[arg(long, value_name = "WHETHER", default_value = "on", help_heading = "Flows")]
     pub routes: Routes,
+    /// Anonymisation.
+    #[command(flatten)]
+    pub anonymise: Anonymise,
     /// Export.
     #[command(flatten)]
     pub export: Export,
@@ -176,6 +182,9 @@ pub struct Read {
     /// Flow cache.
     #[command(flatten)]
     pub flows: Flows,
+    /// Anonymisation.
+    #[command(flatten)]
+    pub anonymise: Anonymise,
     /// Export.
     #[command(flatten)]
     pub export: Export,

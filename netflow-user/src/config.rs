@@ -18,6 +18,7 @@ use crate::{
         Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, SamplingMethod,
         TemplateOptions, TemplateSet,
     },
+    record::anonymisation::{Announcement, AnonymisationError, Key, KeyError, Policy},
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
 
@@ -39,6 +40,12 @@ pub enum ConfigError {
     /// A timeout.
     #[error(transparent)]
     Timeouts(#[from] FlowCacheError),
+    /// Anonymisation rules that do not go together.
+    #[error(transparent)]
+    Anonymisation(#[from] AnonymisationError),
+    /// The key of anonymisation.
+    #[error(transparent)]
+    AnonymisationKey(#[from] KeyError),
     /// Longer than a datagram can be.
     #[error("--message-size {octets} is not possible: from 512 to 65507 is")]
     MessageSize {
@@ -92,6 +99,8 @@ pub struct RunConfig {
     pub flows: FlowsConfig,
     /// Records say where their packets go.
     pub routes: bool,
+    /// What records do not show.
+    pub anonymisation: Option<Policy>,
     /// Export.
     pub export: ExportConfig,
     /// Where the books are written.
@@ -109,6 +118,8 @@ pub struct ReadConfig {
     pub filter: Option<Arc<Filter>>,
     /// Flow cache.
     pub flows: FlowsConfig,
+    /// What records do not show.
+    pub anonymisation: Option<Policy>,
     /// Export.
     pub export: ExportConfig,
     /// Where the books are written.
@@ -182,6 +193,7 @@ impl RunConfig {
             return Err(ConfigError::MapSize { given: run.map_size.get() });
         }
         let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
+        let anonymisation = anonymisation(run.anonymise)?;
         let tap = run.tap || run.tap_anyway;
         let on_overload = match run.on_overload {
             cli::OnOverload::Count => OnOverload::Count,
@@ -230,7 +242,9 @@ impl RunConfig {
             drain_place: Place::default(),
             flows: FlowsConfig::new(&run.flows)?,
             routes: run.routes == cli::Routes::On,
-            export: ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?,
+            export: ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?
+                .announcing(anonymisation.as_ref()),
+            anonymisation,
             ledger_file: run.output.ledger_file,
         })
     }
@@ -243,12 +257,15 @@ impl ReadConfig {
     /// What cannot be, in one line.
     pub fn new(read: cli::Read) -> Result<Self, ConfigError> {
         let measured = Measured::new(&read.measured, "off")?;
+        let anonymisation = anonymisation(read.anonymise)?.map(Policy::without_interfaces).transpose()?;
         Ok(Self {
             file: read.file,
             measure: measured.measure,
             filter: filter(read.filter.as_deref())?,
             flows: FlowsConfig::new(&read.flows)?,
-            export: ExportConfig::new(read.export, &measured, read.export_rate, read.output.format)?,
+            export: ExportConfig::new(read.export, &measured, read.export_rate, read.output.format)?
+                .announcing(anonymisation.as_ref()),
+            anonymisation,
             ledger_file: read.output.ledger_file,
         })
     }
@@ -319,6 +336,16 @@ impl ExportConfig {
         Ok(config)
     }
 
+    /// Options data say what becomes of addresses (RFC 6235 section 6.1).
+    fn announcing(mut self, policy: Option<&Policy>) -> Self {
+        let announcements = policy.map(Policy::announcements).unwrap_or_default();
+        self.anonymised = announcements
+            .into_iter()
+            .map(|Announcement { element_id, flags, technique }| Anonymised { element_id, flags, technique })
+            .collect();
+        self
+    }
+
     /// What the records of a destination hold.
     pub fn template_options(&self, protocol: ExportProtocol) -> TemplateOptions {
         TemplateOptions {
@@ -351,6 +378,12 @@ fn sampling(measure: &Measure) -> Option<(SamplingMethod, NonZeroU32)> {
 
 fn filter(expression: Option<&str>) -> Result<Option<Arc<Filter>>, FilterError> {
     expression.map(|expression| Filter::compile(expression).map(Arc::new)).transpose()
+}
+
+/// Reads the key, once.
+fn anonymisation(anonymise: cli::Anonymise) -> Result<Option<Policy>, ConfigError> {
+    let key = anonymise.anonymisation_key.as_deref().map(Key::read).transpose()?;
+    Ok(Policy::new(anonymise.anonymise, key)?)
 }
 
 fn format(format: cli::Format) -> Format {

@@ -44,6 +44,13 @@ pub(super) enum Command {
     },
     /// Options data name these interfaces from now on.
     Table(Vec<InterfaceName>),
+    /// It has another name; its flows go on.
+    Renamed {
+        /// ifIndex.
+        index: u32,
+        /// Its name now.
+        name: String,
+    },
 }
 
 /// What became of [`Command::Attach`].
@@ -114,6 +121,7 @@ impl<F: Flow> Meter<F> {
                 Command::Table(interfaces) => {
                     self.outflow.announce(None, |options| options.interfaces = interfaces);
                 }
+                Command::Renamed { index, name } => self.outflow.renamed(index, &name),
                 Command::Attach { ticket, interface } => {
                     // It is only there if its end was missed.
                     if self.kernel.detach(interface.index) {
@@ -122,6 +130,7 @@ impl<F: Flow> Meter<F> {
                     if leaving.iter().any(|(index, _)| *index == interface.index) {
                         self.settle(&mut leaving)?;
                     }
+                    self.outflow.attached(&interface);
                     let attempt = match attach(&mut self.kernel, &interface, &self.attaching.how) {
                         Ok(program) => Attempt::Metered(program),
                         Err(error) => Attempt::Failed(chain(&error)),

@@ -85,6 +85,14 @@ impl Metered {
         Ok(metered)
     }
 
+    /// Those that there are to attach to at the start.
+    pub(super) fn begin(&self) -> impl Iterator<Item = &Interface> + Clone {
+        self.begin.iter().filter_map(|change| match change {
+            Change::Attach { interface, .. } => Some(interface),
+            _ => None,
+        })
+    }
+
     /// Attaches to those that are there.
     ///
     /// # Errors
@@ -188,6 +196,7 @@ impl Metered {
                 self.memberships.remove(&index);
                 control.send(Command::Detach { index, name });
             }
+            Change::Renamed { index, to: name, .. } => control.send(Command::Renamed { index, name }),
             _ => {}
         }
     }
@@ -312,7 +321,7 @@ fn tell(change: &Change) {
         Change::Detach { name, cause: Cause::OnTop(why), .. } => {
             info!("interface {name} is not the lowest of its stack any more: {why}");
         }
-        Change::Renamed { from, to } => info!("interface {from} is called {to} now; its flows go on"),
+        Change::Renamed { from, to, .. } => info!("interface {from} is called {to} now; its flows go on"),
         Change::Down { name } => warn!("interface {name} is down: no packets until it is up again"),
         Change::Up { name } => info!("interface {name} is up again"),
         Change::PassedOver { name, why } => {

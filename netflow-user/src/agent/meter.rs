@@ -21,10 +21,11 @@ use crate::{
     clock,
     drain::{Drain, Entry, TickClock},
     flow_cache::{Counters, FlowCache, Key},
+    interface::Interface,
     kernel::{Flip, Generation, Kernel},
     ledger::{Imbalance, Ledger, Tally},
     message::OptionsData,
-    record::{FlowEndReason, FlowRecord, IntoRecord},
+    record::{FlowEndReason, FlowRecord, IntoRecord, anonymisation::Anonymiser},
     route::Routes,
     time::{Instant, MonotonicNanos},
 };
@@ -35,7 +36,8 @@ const NICE: i32 = -10;
 /// Records that go to the sessions at once.
 const BATCH_RECORDS: usize = 1024;
 
-/// The last stage before the sessions: records are entered in the ledger, then offered to every queue.
+/// The last stage before the sessions: records are entered in the ledger, lose their addresses where the operator
+/// asks for it, and are offered to every queue.
 pub(super) struct Outflow {
     pub(super) ledger: Ledger,
     pub(super) queues: Vec<Arc<Queue>>,
@@ -43,18 +45,39 @@ pub(super) struct Outflow {
     routes: Option<Routes>,
     /// What options data say of the records now.
     options: OptionsData,
+    /// What takes addresses out of records.
+    anonymiser: Option<Anonymiser>,
     records: Vec<FlowRecord>,
 }
 
 impl Outflow {
     pub(super) fn new(ledger: Ledger, queues: Vec<Arc<Queue>>) -> Self {
-        let options = OptionsData::default();
-        Self { ledger, queues, routes: None, options, records: Vec::with_capacity(BATCH_RECORDS) }
+        let (options, records) = (OptionsData::default(), Vec::with_capacity(BATCH_RECORDS));
+        Self { ledger, queues, routes: None, anonymiser: None, options, records }
     }
 
     /// Records say where their packets go, by these tables.
     pub(super) fn with_routes(self, routes: Option<Routes>) -> Self {
         Self { routes, ..self }
+    }
+
+    /// Records lose their addresses.
+    pub(super) fn with_anonymiser(self, anonymiser: Option<Anonymiser>) -> Self {
+        Self { anonymiser, ..self }
+    }
+
+    /// An interface is metered from now on. Of one that had its index before, all records are flushed.
+    pub(super) fn attached(&mut self, interface: &Interface) {
+        if let Some(anonymiser) = &mut self.anonymiser {
+            anonymiser.attached(interface.index, &interface.name);
+        }
+    }
+
+    /// A metered interface has another name.
+    pub(super) fn renamed(&mut self, index: u32, name: &str) {
+        if let Some(anonymiser) = &mut self.anonymiser {
+            anonymiser.renamed(index, name);
+        }
     }
 
     /// Takes one record.
@@ -75,6 +98,10 @@ impl Outflow {
         // A batch at once: the lookups share a lock.
         if let Some(routes) = &self.routes {
             routes.fill(&mut self.records);
+        }
+        // Last: whatever is looked up by address has been.
+        if let Some(anonymiser) = &mut self.anonymiser {
+            self.records.iter_mut().for_each(|record| anonymiser.apply(record));
         }
         let batch = Batch::new(&self.records, at);
         for queue in &self.queues {

@@ -1,5 +1,6 @@
 //! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
 
+mod anonymisation;
 mod collector;
 mod control;
 mod error;
@@ -28,6 +29,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
+    anonymisation::anonymiser,
     collector::Collector,
     control::{Attaching, Control},
     interfaces::Metered,
@@ -87,6 +89,7 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
     }
     let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
+    let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, metered.begin()));
 
     let (routes, follower) = follow_routes(config.routes).await?.unzip();
 
@@ -97,7 +100,8 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
     let mut outflow = Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
-        .with_routes(routes);
+        .with_routes(routes)
+        .with_anonymiser(anonymiser);
     outflow.announce(None, |options| {
         options.sampled_one_in = config.export.sampling.map(|(_, one_in)| one_in);
         options.interfaces = metered.table().unwrap_or_default();

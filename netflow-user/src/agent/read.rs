@@ -12,7 +12,9 @@ use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
 use tracing::info;
 
 use super::{
-    AgentError, Collector, PATIENCE, cache, finish,
+    AgentError, Collector, PATIENCE,
+    anonymisation::anonymiser,
+    cache, finish,
     host_meter::{HostEntry, HostMeter},
     joined,
     ledger_file::LedgerFile,
@@ -76,7 +78,8 @@ where
     let terminated = terminated()?;
     collector.serve(config.export.format);
     let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
-    let mut outflow = Outflow::new(ledger, queues);
+    let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, std::iter::empty()));
+    let mut outflow = Outflow::new(ledger, queues).with_anonymiser(anonymiser);
     info!("reading {}", config.file.display());
 
     let stop = Arc::new(AtomicBool::new(false));

@@ -31,6 +31,8 @@ pub enum Change {
     },
     /// A metered interface has another name. Its flows go on.
     Renamed {
+        /// ifIndex.
+        index: u32,
         /// Before.
         from: String,
         /// Now.
@@ -252,7 +254,7 @@ impl Following {
         let Some(wanted) = self.wanted.get_mut(&index) else { return };
         if wanted.name != link.name {
             let from = std::mem::replace(&mut wanted.name, link.name.clone());
-            changes.push(Change::Renamed { from, to: link.name.clone() });
+            changes.push(Change::Renamed { index, from, to: link.name.clone() });
         }
         let was_up = before.as_ref().is_some_and(|before| before.up);
         // The first time up is no news.

@@ -3,6 +3,7 @@
 //! In: an ended flow and the clocks' offset. Out: a [`FlowRecord`] with wall-clock times. This room
 //! refuses to know templates, octet order and destinations.
 
+pub mod anonymisation;
 mod route;
 
 use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};

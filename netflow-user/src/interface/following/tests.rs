@@ -20,7 +20,7 @@ fn done(following: &mut Following, changes: Vec<Change>) -> Vec<String> {
             format!("attach {} {}", interface.index, interface.name)
         }
         Change::Detach { index, name, cause } => format!("detach {index} {name}: {cause:?}"),
-        Change::Renamed { from, to } => format!("rename {from} {to}"),
+        Change::Renamed { from, to, .. } => format!("rename {from} {to}"),
         Change::Down { name } => format!("down {name}"),
         Change::Up { name } => format!("up {name}"),
         Change::PassedOver { name, .. } => format!("pass over {name}"),
