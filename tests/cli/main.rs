@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod anonymisation;
 mod collectors;
 mod command_line;
 mod endings;

@@ -9,13 +9,13 @@ use tests::captures::{self, Capture};
 use tests::judges::{Panel, PanelVerdict};
 use tests::lab::Namespace;
 
-use crate::judge::{self, Metered};
+use crate::judge::{self, Anonymisation, Metered};
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn every_capture_file_is_exported_as_the_reference_counts_it() {
     let Some(captures) = captures::find().unwrap() else { return };
-    let wrong = read(&captures, IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let wrong = read(&captures, IpAddr::V4(Ipv4Addr::LOCALHOST), &[], None).unwrap();
     println!("{} capture files, {} complaints", captures.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -26,24 +26,28 @@ fn collectors_at_an_ipv6_address_get_the_same() {
     let Some(captures) = captures::find().unwrap() else { return };
     let captures: Vec<_> =
         captures.into_iter().filter(|capture| capture.name == "zeek-wikipedia.pcap").collect();
-    let wrong = read(&captures, IpAddr::V6(Ipv6Addr::LOCALHOST)).unwrap();
+    let wrong = read(&captures, IpAddr::V6(Ipv6Addr::LOCALHOST), &[], None).unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn read(captures: &[Capture], host: IpAddr) -> Result<Vec<String>> {
+/// Each capture with an agent of its own and further arguments, which are to do that to addresses.
+pub fn read(
+    captures: &[Capture],
+    host: IpAddr,
+    arguments: &[&str],
+    anonymisation: Option<&Anonymisation>,
+) -> Result<Vec<String>> {
     let namespace = Namespace::new()?;
     let panel = Panel::start(&namespace, host)?;
     let collectors = panel.collectors();
     let mut all = Vec::new();
     for (capture, domain) in captures.iter().zip(1..) {
         let number = domain.to_string();
-        let arguments = [
-            &["--observation-domain", &number, "--fragments", "separate"][..],
-            &collectors.each_ref().map(String::as_str),
-        ]
-        .concat();
+        let domain_arguments = ["--observation-domain", &number, "--fragments", "separate"];
+        let arguments =
+            [&domain_arguments[..], arguments, &collectors.each_ref().map(String::as_str)].concat();
         let agent = AgentProcess::read(&namespace, &capture.path, &arguments)?;
-        all.push(Metered { capture, domain, agent, on_the_captures_clock: true });
+        all.push(Metered { capture, domain, agent, on_the_captures_clock: true, anonymisation });
     }
     let verdict = panel.stop()?;
     let mut wrong = judge::closing_lines(&all, &verdict);

@@ -2,6 +2,7 @@
 //! packets, octets, times and flows are those of the reference count, row by row.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod anonymised;
 mod chosen;
 mod decapsulated;
 #[path = "../pipeline/layers/facts.rs"]

@@ -83,6 +83,16 @@ pub fn of_reference(flows: &[ReferenceFlow]) -> Rows {
     rows
 }
 
+/// The same with other addresses; flows that become one are summed up.
+pub fn with_addresses(rows: &Rows, of: &dyn Fn(IpAddr) -> IpAddr) -> Rows {
+    let mut changed = Rows::new();
+    for (key, row) in rows {
+        let (source, destination) = (of(key.source), of(key.destination));
+        add(&mut changed, Key { source, destination, ..*key }, *row);
+    }
+    changed
+}
+
 /// Those of exported records.
 pub fn of_records<'a>(records: impl IntoIterator<Item = &'a ExportedRecord>) -> Rows {
     let mut rows = Rows::new();

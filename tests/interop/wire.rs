@@ -9,7 +9,7 @@ use tests::captures::{self, Capture};
 use tests::judges::{Panel, PanelVerdict};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
 
-use crate::judge::{self, Metered};
+use crate::judge::{self, Anonymisation, Metered};
 
 /// The kernel's tick at its slowest (HZ=100): the step of a packet's time.
 const CLOCK_STEP: u64 = 10;
@@ -24,23 +24,29 @@ fn every_capture_on_the_wire_is_exported_as_the_reference_counts_it() {
         captures.iter().partition(|capture| capture.expected.replayable_mtu1500);
     let mut wrong = Vec::new();
     for (mtu, captures) in [(1500, ordinary), (9600, long)] {
-        wrong.extend(replayed(mtu, &captures).unwrap());
+        wrong.extend(replayed(mtu, &captures, &[], None).unwrap());
     }
     println!("{} captures on the wire, {} complaints", captures.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The captures, one after the other, each with an agent of its own.
-fn replayed(mtu: u32, captures: &[&Capture]) -> Result<Vec<String>> {
+/// The captures, one after the other, each with an agent of its own and further arguments, which are to do that to
+/// addresses.
+pub fn replayed(
+    mtu: u32,
+    captures: &[&Capture],
+    arguments: &[&str],
+    anonymisation: Option<&Anonymisation>,
+) -> Result<Vec<String>> {
     let lab = Lab::new(LabOptions { mtu, ..LabOptions::default() })?;
     let panel = Panel::start(&lab.monitor, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
     let mut all = Vec::new();
     let mut spans = Vec::new();
     for (capture, domain) in captures.iter().zip(1..) {
         let begin = unix_millis()?;
-        let agent = meter(&lab, &panel, capture, domain).with_context(|| capture.name.clone())?;
+        let agent = meter(&lab, &panel, capture, domain, arguments).with_context(|| capture.name.clone())?;
         spans.push((begin, unix_millis()?));
-        all.push(Metered { capture, domain, agent, on_the_captures_clock: false });
+        all.push(Metered { capture, domain, agent, on_the_captures_clock: false, anonymisation });
     }
     let verdict = panel.stop()?;
     let mut wrong = judge::closing_lines(&all, &verdict);
@@ -51,7 +57,7 @@ fn replayed(mtu: u32, captures: &[&Capture]) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-fn meter(lab: &Lab, panel: &Panel, capture: &Capture, domain: u32) -> Result<StoppedAgent> {
+fn meter(lab: &Lab, panel: &Panel, capture: &Capture, domain: u32, more: &[&str]) -> Result<StoppedAgent> {
     let domain = domain.to_string();
     // The reference counts fragments by themselves.
     let options = ["--xdp-mode", "native", "--fragments", "separate", "--observation-domain", &domain];
@@ -59,7 +65,7 @@ fn meter(lab: &Lab, panel: &Panel, capture: &Capture, domain: u32) -> Result<Sto
     let collectors = panel.collectors();
     let agent = AgentProcess::start(
         &lab.monitor,
-        &[&arguments[..], &collectors.each_ref().map(String::as_str)].concat(),
+        &[&arguments[..], more, &collectors.each_ref().map(String::as_str)].concat(),
     )?;
     let before = lab.monitor.counters(MONITOR_INTERFACE)?.rx_packets;
     let path = capture.path.to_str().context("the capture's path is no text")?;

@@ -30,6 +30,21 @@ pub struct ExportedMessage {
     pub records: Vec<ExportedRecord>,
     /// How many records of options data it has, which are not read.
     pub options: usize,
+    /// Its options data records about anonymisation.
+    pub anonymised: Vec<AnonymisedElement>,
+}
+
+/// What an options data record says of one element in one Template (RFC 6235 section 6.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct AnonymisedElement {
+    /// templateId.
+    pub template: u16,
+    /// informationElementId.
+    pub element: u16,
+    /// anonymizationFlags.
+    pub flags: u16,
+    /// anonymizationTechnique.
+    pub technique: u16,
 }
 
 /// One data record.
@@ -132,6 +147,7 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
         templates: Vec::new(),
         records: Vec::new(),
         options: 0,
+        anonymised: Vec::new(),
     };
     let mut length = header;
     // "FlowSet 2 [id=256] (12 flows)" in v9, "Set 2 [id=256] (12 flows)" in IPFIX.
@@ -143,6 +159,9 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
         for (name, item) in set {
             if name.starts_with("Template ") {
                 message.templates.push(number(object(item)?, "cflow.template_id")? as u16);
+            } else if name.starts_with("Flow ") && item.get("cflow.anonymization_technique").is_some() {
+                message.anonymised.push(anonymised(object(item)?)?);
+                message.options += 1;
             } else if name.starts_with("Flow ") {
                 let item = object(item)?;
                 // Options data have no times.
@@ -172,6 +191,17 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
         _ => ensure!(number(cflow, "cflow.len")? == datagram, "Length is not the datagram's"),
     }
     Ok(message)
+}
+
+fn anonymised(fields: &Map<String, Value>) -> Result<AnonymisedElement> {
+    // Two octets, as "00:03".
+    let flags = fields.get("cflow.anonymization_flags").and_then(Value::as_str).context("no flags")?;
+    Ok(AnonymisedElement {
+        template: number(fields, "cflow.template_id")? as u16,
+        element: number(fields, "cflow.information_element_id")? as u16,
+        flags: u16::from_str_radix(&flags.replace(':', ""), 16)?,
+        technique: number(fields, "cflow.anonymization_technique")? as u16,
+    })
 }
 
 fn record(fields: &Map<String, Value>, message: &ExportedMessage) -> Result<ExportedRecord> {

@@ -6,7 +6,7 @@ mod panel;
 mod pdml;
 mod tshark;
 
-pub use self::exported::{ExportedMessage, ExportedRecord, sequence_errors};
+pub use self::exported::{AnonymisedElement, ExportedMessage, ExportedRecord, sequence_errors};
 pub use self::nfcapd::{Nfcapd, NfcapdExporter, NfcapdSummary, NfcapdVerdict};
 pub use self::panel::{IPFIX, NETFLOW_V9, Panel, PanelVerdict};
 pub use self::pdml::{Layer, layers, tshark_is_here};
