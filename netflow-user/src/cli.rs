@@ -117,32 +117,50 @@ pub struct Run {
     #[arg(long, requires = "interface", help_heading = "Packets")]
     pub tap: bool,
     /// --tap even where the host itself has an address or a route
-    #[arg(long, requires = "interface", help_heading = "Packets")]
+    #[arg(long, requires = "interface", help_heading = "Packets", hide_short_help = true)]
     pub tap_anyway: bool,
     /// Receive frames that are addressed to others (auto: with --tap)
-    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Packets")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Packets",
+        hide_short_help = true
+    )]
     pub promiscuous: Promiscuous,
     /// Meter only packets that match, as in pcap-filter(7): 'udp and dst net 10.0.0.0/8'
     #[arg(long, value_name = "EXPR", help_heading = "Packets")]
     pub filter: Option<String>,
     /// Clock of packet times: jiffies step by 1 to 10 ms, precise costs about 36 ns a packet
-    #[arg(long, value_name = "CLOCK", default_value = "jiffies", help_heading = "Packets")]
+    #[arg(
+        long,
+        value_name = "CLOCK",
+        default_value = "jiffies",
+        help_heading = "Packets",
+        hide_short_help = true
+    )]
     pub clock: Clock,
     /// Flows per CPU and generation in the kernel
     #[arg(long, value_name = "FLOWS", default_value = "262144", value_parser = entries, help_heading = "Packets")]
     pub map_size: NonZeroU32,
     /// Limit for the kernel's flow maps [default: an eighth of memory, at most 4GiB]
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Packets")]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Packets", hide_short_help = true)]
     pub kernel_memory: Option<u64>,
     /// Meter a part of the packets: count:N every N-th, random:N each with probability 1/N, flow:N all packets of one
     /// flow in N
     #[arg(long, value_name = "METHOD", default_value = "off", help_heading = "Packets")]
     pub sampling: String,
     /// When maps fill up: count what finds no place, or sample until there is place again
-    #[arg(long, value_name = "WHAT", default_value = "count", help_heading = "Packets")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "count",
+        help_heading = "Packets",
+        hide_short_help = true
+    )]
     pub on_overload: OnOverload,
     /// Time between drains of the kernel's maps
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Packets")]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Packets", hide_short_help = true)]
     pub drain_interval: Duration,
     /// What is measured.
     #[command(flatten)]
@@ -151,7 +169,13 @@ pub struct Run {
     #[command(flatten)]
     pub flows: Flows,
     /// Look up each flow's next hop and egress interface in the kernel's routing tables
-    #[arg(long, value_name = "WHETHER", default_value = "on", help_heading = "Flows")]
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "on",
+        help_heading = "Flows",
+        hide_short_help = true
+    )]
     pub routes: Routes,
     /// Anonymisation.
     #[command(flatten)]
@@ -229,7 +253,7 @@ pub struct Measured {
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     pub group: Vec<String>,
     /// Private Enterprise Number for fields that the registry has no element for
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     pub enterprise_number: Option<NonZeroU32>,
 }
 
@@ -244,10 +268,10 @@ pub struct Flows {
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     pub active_timeout: Duration,
     /// A TCP flow ends this long after its last packet once a FIN or RST was seen
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, hide_short_help = true)]
     pub end_linger: Duration,
     /// Flows in the cache; when it is full, the least recently seen one ends
-    #[arg(long, value_name = "FLOWS", default_value = "1000000", value_parser = entries)]
+    #[arg(long, value_name = "FLOWS", default_value = "1000000", value_parser = entries, hide_short_help = true)]
     pub cache_size: NonZeroU32,
 }
 
@@ -265,19 +289,19 @@ pub struct Export {
     #[arg(long, value_name = "ID", default_value_t = 1)]
     pub observation_domain: u32,
     /// Templates are sent again after this time ...
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub template_refresh: Duration,
     /// ... and after this many messages
-    #[arg(long, value_name = "MESSAGES", default_value = "20")]
+    #[arg(long, value_name = "MESSAGES", default_value = "20", hide_short_help = true)]
     pub template_refresh_packets: NonZeroU32,
     /// Options data (sampling, keys, anonymisation) are sent again after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub options_refresh: Duration,
     /// Options data name the interfaces that are metered
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub interface_table: bool,
     /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, hide_short_help = true)]
     pub message_size: Option<u64>,
 }
 
@@ -304,7 +328,7 @@ pub struct Log {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
     /// How the log is written
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_short_help = true)]
     pub log_format: LogFormat,
 }
 

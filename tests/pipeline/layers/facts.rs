@@ -48,7 +48,11 @@ pub fn found(octets: &[u8], wire_length: usize, decapsulate: Decapsulate) -> Opt
     let mut wide = Wide::over(measure, &mut entry);
     let packet = parse_inner(octets, LinkType::Ethernet, &mut wide).ok()?;
     let fragment = wide.fragment();
-    Wide::over(measure, &mut entry).finish(&packet, fragment, &netflow_ebpf::packet::OnWire::one(&packet, wire_length));
+    Wide::over(measure, &mut entry).finish(
+        &packet,
+        fragment,
+        &netflow_ebpf::packet::OnWire::one(&packet, wire_length),
+    );
     Some(of_entry(&entry.key, &entry.delta))
 }
 
