@@ -7,6 +7,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ usage: cargo xtask VERB
   test [FILTER]...      set up, install what the tests need, run all tests; kernel tests as root
   kernel-tests [FILTER]...  only the tests that need root
   tidy                  the project's own checks: file sizes, dependencies between rooms, the kernel object
+  vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "test" => test::all(rest)?,
         "kernel-tests" => test::privileged_only(rest)?,
         "tidy" => tidy::tidy()?,
+        "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),
         unknown => {

@@ -16,6 +16,7 @@ mod measure;
 mod packet_socket;
 mod permissions;
 mod traffic_control;
+mod verdicts;
 
 use std::{
     num::NonZeroU32,
@@ -43,6 +44,7 @@ pub use self::{
     measure::Measure,
     packet_socket::join_promiscuous,
     permissions::{KernelVersion, missing_capabilities},
+    verdicts::{Outcome, Verdict},
 };
 
 use self::{classifier::Classifier, flow_maps::FlowMaps};

@@ -1,0 +1,158 @@
+//! What `cargo xtask vm` runs on an old kernel: loads every program, meters 100,000 packets on a veth pair in this
+//! process and by the agent, and demands that the books balance. Its last line is the result.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use netflow_common::{FlowCounters, FlowKey, Group, KernelStats, Tunnel};
+use netflow_user::drain::{Drain, Place, TickClock};
+use netflow_user::kernel::{AttachOptions, Flip, Kernel, LoadOptions, Measure, Outcome, XdpMode};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use serde_json::Value;
+use tests::agent::{AgentProcess, Signal};
+use tests::frames::{frame, udp};
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::meter::{Counted, LOAD_OPTIONS};
+use tests::raw::RawSender;
+
+const PACKETS: usize = 100_000;
+const FLOWS: usize = 5_000;
+/// 20 octets of IP header, 8 of UDP, 10 of payload.
+const OCTETS: u64 = 38;
+
+/// What `cargo xtask vm` looks for at the beginning of the last line.
+const PASSED: &str = "vm-guest passed";
+const FAILED: &str = "vm-guest failed";
+
+fn main() -> ExitCode {
+    match result() {
+        Ok(result) => {
+            println!("{PASSED}: {result}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{FAILED}: {}", format!("{error:#}").replace('\n', " | "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn result() -> Result<String> {
+    let everything = Measure {
+        join_fragments: true,
+        groups: (0..=Group::Tcp as u32).map(|bit| 1 << bit).sum(),
+        tunnels: Tunnel::ALL.iter().map(|tunnel| tunnel.bit()).sum(),
+        ..Measure::DEFAULT
+    };
+    let default = programs("default", Measure::DEFAULT)?;
+    let wide = programs("everything on", everything)?;
+    let frames = frames();
+    let in_process = meter(&frames)?;
+    let exported = export(&frames)?;
+    Ok(format!(
+        "programs: {default}; with everything on: {wide}; {in_process} packets counted in {FLOWS} flows, books \
+         balanced; {exported} packets exported by the agent and read by its collector, books balanced"
+    ))
+}
+
+/// Loads every program with these settings.
+fn programs(what: &str, measure: Measure) -> Result<String> {
+    let options = LoadOptions { measure, explain: true, map_size: 1024, ..LOAD_OPTIONS };
+    let mut kernel = Kernel::load(&options).with_context(|| format!("loading, {what}"))?;
+    let verdicts = kernel.try_every_program();
+    for verdict in &verdicts {
+        println!("{what}: {verdict}");
+    }
+    let refused: Vec<&str> = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict.outcome, Outcome::Refused(_)))
+        .map(|verdict| verdict.program.as_str())
+        .collect();
+    ensure!(refused.is_empty(), "refused, {what}: {}", refused.join(", "));
+    let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
+    Ok(lines.join(", "))
+}
+
+/// One packet of each flow.
+fn frames() -> Vec<Vec<u8>> {
+    let to: SocketAddr = ([10, 2, 0, 2], 2000).into();
+    let flow =
+        |number: usize| frame(&udp(([10, 1, (number >> 8) as u8, number as u8], 1000).into(), to, &[7; 10]));
+    (0..FLOWS).map(flow).collect()
+}
+
+fn send(lab: &Lab, frames: &[Vec<u8>]) -> Result<()> {
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
+    for number in 0..PACKETS {
+        sender.send(&frames[number % frames.len()])?;
+    }
+    lab.wait_for_packets(PACKETS as u64)
+}
+
+/// Meters the packets with the program attached by this process.
+fn meter(frames: &[Vec<u8>]) -> Result<u64> {
+    let lab = Lab::new(LabOptions::default())?;
+    let mut kernel = Kernel::load(&LOAD_OPTIONS)?;
+    let mut drain = Drain::<(FlowKey, FlowCounters)>::new(Place::default());
+    let how = AttachOptions { mode: XdpMode::Native, ..AttachOptions::default() };
+    lab.monitor.enter(|| -> Result<()> {
+        let index = nix::net::if_::if_nametoindex(MONITOR_INTERFACE)?;
+        kernel.attach(MONITOR_INTERFACE, index, &how)?;
+        Ok(())
+    })??;
+    // One CPU sends and receives, so that the pair's ring never fills faster than it is emptied.
+    let mut cpus = CpuSet::new();
+    cpus.set(sched_getcpu());
+    sched_setaffinity(None, &cpus)?;
+    send(&lab, frames)?;
+    kernel.detach_all();
+
+    // A flow may have entries in the maps of several CPUs, and in both generations.
+    let mut counted = Counted { flows: HashMap::new(), stats: KernelStats::default() };
+    for _generation in 0..2 {
+        let frozen = kernel.flip(Flip::Wait)?;
+        let mut enter = |deltas: &[(FlowKey, FlowCounters)]| {
+            for (key, counters) in deltas {
+                let flow = counted.flows.entry(*key).or_default();
+                flow.packets += counters.packets;
+                flow.octets += counters.octets;
+            }
+        };
+        let drained = drain.take(&mut kernel, frozen, &TickClock::Nanos, &mut enter)?;
+        counted.stats.add(&drained.stats);
+    }
+    let packets: u64 = counted.flows.values().map(|flow| flow.packets).sum();
+    ensure!(counted.balanced(), "the books do not balance: {:?}", counted.stats);
+    ensure!(packets == PACKETS as u64, "{packets} packets in flows, {PACKETS} sent: {:?}", counted.stats);
+    ensure!(counted.flows.len() == FLOWS, "{} flows, {FLOWS} sent", counted.flows.len());
+    let each = (PACKETS / FLOWS) as u64;
+    match counted.flows.iter().find(|(_, flow)| flow.packets != each || flow.octets != each * OCTETS) {
+        Some((key, flow)) => bail!("{key:?} has {} packets and {} octets", flow.packets, flow.octets),
+        None => Ok(packets),
+    }
+}
+
+/// Meters the packets with the agent, whose own collector says what it was sent.
+fn export(frames: &[Vec<u8>]) -> Result<u64> {
+    let lab = Lab::new(LabOptions::default())?;
+    let arguments =
+        ["-i", MONITOR_INTERFACE, "--xdp-mode", "native", "--kernel-memory", "32MiB", "--format", "json"];
+    let agent = AgentProcess::start(&lab.monitor, &arguments)?;
+    send(&lab, frames)?;
+    let stopped = agent.stop(Signal::INT)?;
+    ensure!(stopped.exit_code == Some(0), "the agent failed: {}", stopped.stderr);
+    let ledger = stopped.ledger.context("the agent left no books")?;
+    ensure!(ledger.0["balanced"] == true, "the agent's books do not balance: {}", ledger.0);
+    let seen = ledger.number("/packets/seen")?;
+    let in_records = ledger.number("/packets/in_records")?;
+    ensure!(seen == PACKETS as u64 && in_records == seen, "{seen} seen, {in_records} in records");
+    let mut collected = 0;
+    for line in stopped.stdout.lines() {
+        let record: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        collected += record["packetDeltaCount"].as_u64().with_context(|| line.to_owned())?;
+    }
+    ensure!(collected == in_records, "{collected} packets collected, {in_records} in records");
+    Ok(collected)
+}
