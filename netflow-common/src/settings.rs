@@ -91,8 +91,8 @@ pub struct Scratch {
     /// An offset on its way past the verifier.
     pub offset: u64,
     /// The first 512 octets of a frame that lies in several buffers. The rest is never used: it is
-    /// what the verifier believes to be reachable.
-    pub octets: [[u8; 256]; 5],
+    /// what the verifier believes to be reachable: that of 6.1 believes more than later ones.
+    pub octets: [[u8; 256]; 8],
 }
 
 /// Where a wide entry is put together, per CPU: more than the stack has room for. (What the parser empties at each IP
