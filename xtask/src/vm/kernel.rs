@@ -47,6 +47,7 @@ impl OldKernel {
         let partial = directory.join("partial");
         let _ = fs::remove_dir_all(&partial);
         process::step(&what, Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&partial))?;
+        let _ = fs::remove_file(&package);
         fs::rename(&partial, &tree).with_context(|| format!("cannot make {}", tree.display()))?;
         find(&tree, self.version)
     }
