@@ -73,6 +73,11 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
             sizes.map_size, config.load.map_size
         );
     }
+    if !kernel.takes_fragments() {
+        warn!(
+            "this kernel takes no XDP program for frames of several buffers with these options: interfaces with jumbo frames are metered by TC or not at all"
+        );
+    }
     let ticks = if config.load.precise_clock { TickClock::Nanos } else { clock::calibrate(&mut kernel)? };
     let (start, _) = clock::read(&mut kernel)?;
     let kernel_clock = Arc::new(KernelClock::new(&start));

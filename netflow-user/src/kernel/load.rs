@@ -86,7 +86,19 @@ impl Kernel {
     /// Named by step: privileges, kernel version, memory, verifier.
     pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
         let fragments = permissions::check()? >= KernelVersion::XDP_FRAGMENTS;
-        Self::load_entry_point(options, fragments)
+        let loaded = Self::load_entry_point(options, fragments);
+        match loaded {
+            // The verifier of 6.1 gives up over wide entries with everything on; over the other entry point it does not.
+            Err(KernelError::Refused { .. }) if fragments && options.measure.width() == Width::Wide => {
+                Self::load_entry_point(options, false).or(loaded)
+            }
+            _ => loaded,
+        }
+    }
+
+    /// Whether frames of several buffers are taken, where XDP meters (kernel 5.18 and newer).
+    pub fn takes_fragments(&self) -> bool {
+        self.xdp == EntryPoint::XdpFragments
     }
 
     /// Loads the meter with the entry point for frames of several buffers, or with the other one: for
