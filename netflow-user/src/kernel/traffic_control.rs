@@ -81,7 +81,8 @@ pub(super) fn attach(
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => false,
         Err(error) => return Err(ProgramError::from(error).into()),
     };
-    let mut qdisc = made.then_some(Clsact { index });
+    // Not `then_some`: that makes one in any case, which would remove somebody else's empty qdisc as it goes.
+    let mut qdisc = if made { Some(Clsact { index }) } else { None };
     let mut replaced = false;
     if !made {
         match tc::qdisc_detach_program(interface, direction, name) {

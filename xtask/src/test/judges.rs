@@ -16,7 +16,7 @@ struct Judge {
     services: &'static [&'static str],
 }
 
-const JUDGES: [Judge; 11] = [
+const JUDGES: [Judge; 12] = [
     judge("nfdump", "nfcapd", &["nfdump.service"]),
     judge("pmacct", "nfacctd", &["nfacctd.service", "pmacctd.service", "sfacctd.service", "uacctd.service"]),
     judge("tshark", "tshark", &[]),
@@ -26,6 +26,7 @@ const JUDGES: [Judge; 11] = [
     judge("socat", "socat", &[]),
     judge("tcpreplay", "tcpreplay", &[]),
     judge("iperf3", "iperf3", &["iperf3.service"]),
+    judge("iputils-ping", "ping", &[]),
     judge("bpftool", "bpftool", &[]),
     judge("ethtool", "ethtool", &[]),
     judge("iproute2", "ip", &[]),
