@@ -170,7 +170,7 @@ fn every_agent_says_what_it_meters() {
     assert!(said.contains("m0 is metered by native XDP"), "{said}");
     assert!(said.contains("lo is the loopback interface"), "{said}");
     assert!(said.contains("lo is metered by TC (tcx)"), "{said}");
-    assert!(said.contains("metering m0, lo"), "{said}");
+    assert!(said.contains("metering lo, m0"), "{said}");
     assert_eq!(agent.stop(Signal::TERM).unwrap().exit_code, Some(0));
     assert_clean(&lab.monitor);
 }

@@ -92,7 +92,8 @@ fn tap_anyway_does_it_all_the_same_and_promiscuous_mode_is_a_choice() {
     assert_stopped(&agent.stop(Signal::TERM).unwrap(), 5);
     assert_eq!(received(&lab.monitor), 0);
 
-    let agent = AgentProcess::start(&lab.monitor, &["-i", MONITOR_INTERFACE, "--promiscuous", "on"]).unwrap();
+    let arguments = ["-i", MONITOR_INTERFACE, "--promiscuous", "on", "--direction", "ingress"];
+    let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
     assert!(promiscuous(&lab.monitor, MONITOR_INTERFACE));
     send_to_monitor(&lab, 5);
     wait_until_seen(&agent, 5);

@@ -141,7 +141,9 @@ fn kernel_and_host_agree_on_mutated_packets() {
                 refusal.name()
             );
         }
-        for note in Note::ALL {
+        // The others are about fragments that are joined and tunnels that are entered, which are off here.
+        let noted = [Note::ShortFrame, Note::TransportCut, Note::LaterFragment, Note::Ipv6HeadersUnread];
+        for note in noted {
             assert!(totals.noted[note as usize] > 100, "too few packets are noted: {}", note.name());
         }
     }
