@@ -12,6 +12,14 @@ pub const PROGRAM_XDP_WIDE: &str = "netflow_xdp_wide";
 pub const PROGRAM_XDP_FRAGS_FILTERED: &str = "netflow_xdp_frags_filtered";
 /// The same for [`PROGRAM_XDP`].
 pub const PROGRAM_XDP_FILTERED: &str = "netflow_xdp_filtered";
+/// The other end of [`PROGRAM_TC_INGRESS`]'s filter.
+pub const PROGRAM_TC_INGRESS_FILTERED: &str = "netflow_tc_ingress_filtered";
+/// The other end of [`PROGRAM_TC_EGRESS`]'s filter.
+pub const PROGRAM_TC_EGRESS_FILTERED: &str = "netflow_tc_egress_filtered";
+/// The other end of [`PROGRAM_TC_INGRESS_L3`]'s filter.
+pub const PROGRAM_TC_INGRESS_L3_FILTERED: &str = "netflow_tc_ingress_l3_filtered";
+/// The other end of [`PROGRAM_TC_EGRESS_L3`]'s filter.
+pub const PROGRAM_TC_EGRESS_L3_FILTERED: &str = "netflow_tc_egress_l3_filtered";
 /// TC entry point for packets that an interface receives.
 pub const PROGRAM_TC_INGRESS: &str = "netflow_tc_ingress";
 /// TC entry point for packets that an interface sends.

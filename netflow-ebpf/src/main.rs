@@ -101,6 +101,24 @@ mod entry {
         #[xdp]
         netflow_xdp_filtered(XdpContext) -> u32 { FRAGMENTS: bool = false, FILTERED: bool = true }
 
+        /// The same for TC.
+        #[classifier]
+        netflow_tc_ingress_filtered(TcContext) -> i32 { FILTERED: bool = true }
+
+        /// What is sent.
+        #[classifier]
+        netflow_tc_egress_filtered(TcContext) -> i32 { DIRECTION: u8 = 1, FILTERED: bool = true }
+
+        /// Without Ethernet header.
+        #[classifier]
+        netflow_tc_ingress_l3_filtered(TcContext) -> i32 { LINK: LinkType = LinkType::RawIp, FILTERED: bool = true }
+
+        /// What is sent without Ethernet header.
+        #[classifier]
+        netflow_tc_egress_l3_filtered(TcContext) -> i32 {
+            LINK: LinkType = LinkType::RawIp, DIRECTION: u8 = 1, FILTERED: bool = true
+        }
+
         // The same with wide entries.
 
         /// As `netflow_xdp_frags`.
@@ -179,7 +197,6 @@ mod entry {
         // Asked for once more: what is known of it would have the verifier read each packet twice.
         let merged = context.merged();
         match parsed {
-            Ok(packet) if H::FILTERED => books.skip(Skip::Filtered, &packet),
             Ok(mut packet) => {
                 packet.key.interface = context.interface();
                 packet.key.direction = H::DIRECTION;
@@ -189,6 +206,10 @@ mod entry {
                     let frame = LoadedFrame { context, tag_octets };
                     on_wire = merged.on_wire(&frame, &mut packet, observed.payload, length, tag_octets);
                     books.weigh(on_wire.segments);
+                }
+                if H::FILTERED {
+                    books.skip(Skip::Filtered, &packet);
+                    return Some(());
                 }
                 if setting!(join_fragments) != 0 {
                     packet::join(&mut packet, observed.fragment, &mut Fragments);

@@ -102,10 +102,10 @@ pub struct HostMeter {
 }
 
 impl HostMeter {
-    /// Takes one Ethernet frame that a filter does not let pass.
-    pub fn filter(&mut self, frame: &[u8]) {
+    /// Takes one packet that a filter before that program of the kernel does not let pass.
+    pub fn filter_at(&mut self, entry: EntryPoint, frame: &[u8]) {
         let mut alone = Self::default();
-        alone.enter(frame);
+        alone.enter_at(entry, frame);
         let seen = &alone.counted.stats;
         if seen.seen_octets > 0 || alone.counted.flows.len() == 1 {
             let stats = &mut self.counted.stats;
@@ -114,7 +114,7 @@ impl HostMeter {
             stats.skipped_packets[Skip::Filtered as usize] += 1;
             stats.skipped_octets[Skip::Filtered as usize] += seen.seen_octets;
         } else {
-            self.enter(frame);
+            self.enter_at(entry, frame);
         }
     }
 

@@ -290,9 +290,6 @@ async fn direction(
     if let Some(direction) = config.direction {
         return (direction, "");
     }
-    if config.load.filter.is_some() {
-        return (Direction::Ingress, ", as a filter is for those only; see --direction");
-    }
     if selection.is_several() {
         return (Direction::Ingress, ", or one that is forwarded would count twice; see --direction");
     }

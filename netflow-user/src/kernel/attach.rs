@@ -1,13 +1,13 @@
 //! Attaching and detaching, and what the kernel means by its error numbers.
 
 use aya::programs::{
-    TcAttachType,
+    Program, ProgramError, TcAttachType, Xdp,
     links::FdLink,
     xdp::{XdpLink, XdpMode as AyaMode},
 };
 
 use super::{
-    EntryPoint, Kernel, KernelError, entry_point,
+    EntryPoint, Kernel, KernelError,
     explain::{explain, gone},
     traffic_control::{self, Clsact, TcFailure, TcLink},
 };
@@ -221,7 +221,11 @@ impl Kernel {
         };
         let fail = |reason| KernelError::Attach { interface: interface.clone(), mode: mode.name(), reason };
         let explained = |error| fail(explain(&error, interface, mode));
-        let program = self.xdp_meter().map_err(explained)?;
+        let program: &mut Xdp = self
+            .program_at(self.xdp)
+            .ok_or(ProgramError::NotLoaded)
+            .and_then(TryInto::try_into)
+            .map_err(explained)?;
         let id = program.attach_to_if_index(*index, aya_mode).map_err(explained)?;
         let link: XdpLink = program.take_link(id).map_err(explained)?;
         // On EINVAL aya attaches by netlink, which outlives a killed agent: refuse that (dropping it detaches).
@@ -237,26 +241,22 @@ impl Kernel {
             EntryPoint::TcEgress(_) => TcAttachType::Egress,
             _ => TcAttachType::Ingress,
         };
-        if self.filter.is_some() {
-            return Err(KernelError::Attach {
+        let (names, tcx) = (entry.attached(), self.tcx);
+        self.load_at(entry)?;
+        let program = match self.program_at(entry) {
+            Some(Program::SchedClassifier(program)) => program,
+            _ => return Err(KernelError::Missing { name: entry.name(self.width()) }),
+        };
+        let mut link = traffic_control::attach(program, names, interface, *index, direction, tcx).map_err(
+            |failure| KernelError::Attach {
                 interface: interface.clone(),
                 mode: XdpMode::Tc.name(),
-                reason: "--filter is for received packets at XDP only; leave it out, or say --direction ingress and --xdp-mode native or generic".to_owned(),
-            });
-        }
-        let (name, tcx) = (entry.name(self.width()), self.tcx);
-        let program = entry_point::tc(&mut self.ebpf, name)?;
-        let mut link =
-            traffic_control::attach(program, name, interface, *index, direction, tcx).map_err(|failure| {
-                KernelError::Attach {
-                    interface: interface.clone(),
-                    mode: XdpMode::Tc.name(),
-                    reason: match failure {
-                        TcFailure::Gone => gone(),
-                        TcFailure::Program(error) => explain(&error, interface, XdpMode::Tc),
-                    },
-                }
-            })?;
+                reason: match failure {
+                    TcFailure::Gone => gone(),
+                    TcFailure::Program(error) => explain(&error, interface, XdpMode::Tc),
+                },
+            },
+        )?;
         let hook = if link.is_tcx() { Hook::Tcx } else { Hook::Clsact };
         attachment.replaced += usize::from(link.replaced());
         attachment.qdiscs.extend(link.take_qdisc());

@@ -22,6 +22,21 @@ pub(super) struct Ends<'a> {
     pub(super) filtered: &'a ProgramFd,
 }
 
+impl<'a> Ends<'a> {
+    /// These programs of the object, which are loaded.
+    pub(super) fn of(
+        ebpf: &'a Ebpf,
+        matched: &'static str,
+        filtered: &'static str,
+    ) -> Result<Self, KernelError> {
+        let descriptor = |name| {
+            let program = ebpf.program(name).ok_or(KernelError::Missing { name })?;
+            program.fd().map_err(|source| KernelError::Refused { name, source })
+        };
+        Ok(Self { matched: descriptor(matched)?, filtered: descriptor(filtered)? })
+    }
+}
+
 /// A loaded filter.
 pub(super) struct Classifier {
     ebpf: Ebpf,
@@ -57,11 +72,6 @@ impl Classifier {
     /// The program to attach.
     pub(super) fn program(&mut self) -> Option<&mut Program> {
         self.ebpf.program_mut(object::PROGRAM)
-    }
-
-    /// Its id, as netlink shows it on an interface.
-    pub(super) fn id(&self) -> Option<u32> {
-        self.ebpf.program(object::PROGRAM)?.info().ok().map(|info| info.id())
     }
 
     /// How many instructions the verifier walked through (kernel 5.16).

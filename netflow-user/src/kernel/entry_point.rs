@@ -2,11 +2,12 @@
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{Program, ProgramError, TestRun as _, TestRunOptions, TestRunResult, Xdp},
 };
 use netflow_common::names;
 
 use super::{Kernel, KernelError, Link, Width};
+use crate::filter;
 
 /// A program of the meter. All have the same body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,36 @@ impl EntryPoint {
         match width {
             Width::Default => default,
             Width::Wide => wide,
+        }
+    }
+
+    /// What agents attach there, by name.
+    pub(super) const fn attached(self) -> [&'static str; 3] {
+        [self.name(Width::Default), self.name(Width::Wide), filter::object::PROGRAM]
+    }
+
+    /// The program that counts what a filter before it does not let pass.
+    pub const fn filtered(self) -> &'static str {
+        match self {
+            Self::XdpFragments => names::PROGRAM_XDP_FRAGS_FILTERED,
+            Self::Xdp => names::PROGRAM_XDP_FILTERED,
+            Self::TcIngress(Link::Ethernet) => names::PROGRAM_TC_INGRESS_FILTERED,
+            Self::TcEgress(Link::Ethernet) => names::PROGRAM_TC_EGRESS_FILTERED,
+            Self::TcIngress(Link::RawIp) => names::PROGRAM_TC_INGRESS_L3_FILTERED,
+            Self::TcEgress(Link::RawIp) => names::PROGRAM_TC_EGRESS_L3_FILTERED,
+        }
+    }
+
+    /// Where a filter before it stands.
+    pub(super) const fn hook(self) -> filter::Hook {
+        match self {
+            Self::XdpFragments | Self::Xdp => {
+                filter::Hook::Xdp { fragments: matches!(self, Self::XdpFragments) }
+            }
+            Self::TcIngress(link) | Self::TcEgress(link) => filter::Hook::Tc {
+                outgoing: matches!(self, Self::TcEgress(_)),
+                ethernet: matches!(link, Link::Ethernet),
+            },
         }
     }
 
@@ -92,15 +123,18 @@ pub(super) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
     Ok(program)
 }
 
-/// A TC program of the object, loaded when it is first asked for.
-pub(super) fn tc<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
-    let fail = |source: ProgramError| KernelError::Refused { name, source };
-    let program: &mut SchedClassifier =
-        ebpf.program_mut(name).ok_or(KernelError::Missing { name })?.try_into().map_err(fail)?;
-    if program.fd().is_err() {
-        program.load().map_err(fail)?;
+/// A program of the object, loaded when it is first asked for.
+pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let program = ebpf.program_mut(name).ok_or(KernelError::Missing { name })?;
+    if program.fd().is_ok() {
+        return Ok(());
     }
-    Ok(program)
+    let loaded = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    loaded.map_err(|source| KernelError::Refused { name, source })
 }
 
 impl Kernel {
@@ -109,12 +143,7 @@ impl Kernel {
     /// # Errors
     /// The verifier refuses it.
     pub fn test(&mut self, entry: EntryPoint) -> Result<(), KernelError> {
-        let name = entry.name(self.width());
-        if entry.is_xdp() {
-            xdp(&mut self.ebpf, name)?;
-        } else {
-            tc(&mut self.ebpf, name)?;
-        }
+        self.load_at(entry)?;
         self.tested = entry;
         Ok(())
     }
@@ -157,17 +186,10 @@ impl Kernel {
     }
 
     fn run(&mut self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
-        if self.tested == self.xdp {
-            return self.xdp_meter()?.test_run(options);
-        }
-        let name = self.tested.name(self.width());
-        let program = self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
-        if self.tested.is_xdp() {
-            let program: &mut Xdp = program.try_into()?;
-            program.test_run(options)
-        } else {
-            let program: &mut SchedClassifier = program.try_into()?;
-            program.test_run(options)
+        match self.program_at(self.tested) {
+            Some(Program::Xdp(program)) => program.test_run(options),
+            Some(Program::SchedClassifier(program)) => program.test_run(options),
+            _ => Err(ProgramError::NotLoaded),
         }
     }
 }

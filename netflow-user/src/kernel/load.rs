@@ -14,14 +14,10 @@ use netflow_common::{Group, Sampling, Settings, names};
 use netflow_ebpf::packet::Wanted as _;
 
 use super::{
-    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width,
-    classifier::{Classifier, Ends},
-    entry_point,
-    error::os_error,
-    flow_maps::FlowMaps,
-    permissions,
+    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width, entry_point, error::os_error,
+    flow_maps::FlowMaps, permissions,
 };
-use crate::filter::{Filter, Hook};
+use crate::filter::Filter;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netflow-ebpf"));
 
@@ -151,9 +147,7 @@ impl Kernel {
             })?;
 
         let flows = FlowMaps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
-        for name in [xdp.name(width), names::PROGRAM_CLOCK] {
-            entry_point::xdp(&mut ebpf, name)?;
-        }
+        entry_point::load(&mut ebpf, names::PROGRAM_CLOCK)?;
         let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
         let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
         for generation in 0..names::GENERATIONS {
@@ -161,11 +155,7 @@ impl Kernel {
                 .set(generation, one_in, 0)
                 .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
         }
-        let filter = match &options.filter {
-            None => None,
-            Some(filter) => Some(filtered_xdp(&mut ebpf, filter, xdp.name(width), fragments)?),
-        };
-        Ok(Self {
+        let mut kernel = Self {
             flows,
             sampling,
             stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
@@ -174,32 +164,18 @@ impl Kernel {
             watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
             ebpf,
             xdp,
-            filter,
+            filter: options.filter.clone(),
+            classifiers: Vec::new(),
             tcx: version >= KernelVersion::TCX,
             tested: xdp,
             current: Generation(0),
             cpus,
             attachments: Vec::new(),
             sizes,
-        })
+        };
+        kernel.load_at(xdp)?;
+        Ok(kernel)
     }
-}
-
-/// Loads the filter and the program that counts what it does not let pass.
-fn filtered_xdp(
-    ebpf: &mut Ebpf,
-    filter: &Filter,
-    meter: &'static str,
-    fragments: bool,
-) -> Result<Classifier, KernelError> {
-    let name = if fragments { names::PROGRAM_XDP_FRAGS_FILTERED } else { names::PROGRAM_XDP_FILTERED };
-    entry_point::xdp(ebpf, name)?;
-    let descriptor = |name| {
-        let program = ebpf.program(name).ok_or(KernelError::Missing { name })?;
-        program.fd().map_err(|source| KernelError::Refused { name, source })
-    };
-    let ends = Ends { matched: descriptor(meter)?, filtered: descriptor(name)? };
-    Classifier::load(filter, Hook::Xdp { fragments }, &ends)
 }
 
 /// The level at which the program's one log line is active (aya-log: 1 error ... 4 debug).

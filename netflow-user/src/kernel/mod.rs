@@ -21,18 +21,19 @@ mod verdicts;
 use std::{
     num::NonZeroU32,
     os::fd::{AsFd as _, BorrowedFd},
+    sync::Arc,
 };
 
 use aya::{
     Ebpf,
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+    programs::{Program, ProgramError, TestRun as _, TestRunOptions},
 };
 use aya_log::EbpfLogger;
 use log::Log;
 use netflow_common::{ClockReading, KernelStats, Sampling, names};
 
-use crate::filter::object;
+use crate::filter::{Filter, object};
 
 pub use self::{
     attach::{AttachOptions, Attachment, Direction, Hook, Link, XdpMode},
@@ -47,7 +48,10 @@ pub use self::{
     verdicts::{Outcome, Verdict},
 };
 
-use self::{classifier::Classifier, flow_maps::FlowMaps};
+use self::{
+    classifier::{Classifier, Ends},
+    flow_maps::FlowMaps,
+};
 
 type StatsOctets = [u8; size_of::<KernelStats>()];
 type ClockOctets = [u8; size_of::<ClockReading>()];
@@ -80,8 +84,10 @@ pub struct Kernel {
     watermark: RingBuf<MapData>,
     /// The XDP program of this kernel.
     xdp: EntryPoint,
-    /// What stands before it.
-    filter: Option<Classifier>,
+    /// What is to stand before the meter.
+    filter: Option<Arc<Filter>>,
+    /// Where it stands.
+    classifiers: Vec<(EntryPoint, Classifier)>,
     /// Whether TC programs are attached by links where the kernel lets them.
     tcx: bool,
     /// The program that test runs go to.
@@ -197,26 +203,40 @@ impl Kernel {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(filter) = &self.filter {
-            counts.push((object::PROGRAM.to_owned(), filter.verified_instructions()?));
+        for (entry, classifier) in &self.classifiers {
+            let name = format!("{} before {}", object::PROGRAM, entry.name(self.width()));
+            counts.push((name, classifier.verified_instructions()?));
         }
         Ok(counts)
     }
 
     /// The id of the program that is attached by XDP, as netlink shows it on an interface.
-    pub fn xdp_program(&self) -> Option<u32> {
-        match &self.filter {
-            Some(filter) => filter.id(),
-            None => self.ebpf.program(self.xdp.name(self.width()))?.info().ok().map(|info| info.id()),
+    pub fn xdp_program(&mut self) -> Option<u32> {
+        match self.program_at(self.xdp)? {
+            Program::Xdp(program) => program.info().ok().map(|info| info.id()),
+            _ => None,
         }
     }
 
-    /// The XDP program that packets come to: the meter, or the filter before it.
-    fn xdp_meter(&mut self) -> Result<&mut Xdp, ProgramError> {
-        let name = self.xdp.name(self.width());
-        match &mut self.filter {
-            Some(filter) => filter.program().ok_or(ProgramError::NotLoaded)?.try_into(),
-            None => self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into(),
+    /// Loads what packets come to there: the meter, and the filter before it.
+    fn load_at(&mut self, entry: EntryPoint) -> Result<(), KernelError> {
+        let meter = entry.name(self.width());
+        entry_point::load(&mut self.ebpf, meter)?;
+        let Some(filter) = &self.filter else { return Ok(()) };
+        if !self.classifiers.iter().any(|(at, _)| *at == entry) {
+            entry_point::load(&mut self.ebpf, entry.filtered())?;
+            let ends = Ends::of(&self.ebpf, meter, entry.filtered())?;
+            self.classifiers.push((entry, Classifier::load(filter, entry.hook(), &ends)?));
+        }
+        Ok(())
+    }
+
+    /// What packets come to there, once it is loaded: the filter, or the meter where there is none.
+    fn program_at(&mut self, entry: EntryPoint) -> Option<&mut Program> {
+        let name = entry.name(self.width());
+        match self.classifiers.iter_mut().find(|(at, _)| *at == entry) {
+            Some((_, classifier)) => classifier.program(),
+            None => self.ebpf.program_mut(name),
         }
     }
 

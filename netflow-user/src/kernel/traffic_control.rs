@@ -51,10 +51,11 @@ impl From<ProgramError> for TcFailure {
     }
 }
 
-/// Attaches a program before all others; `tcx` where the kernel may have it.
+/// Attaches a program before all others; `tcx` where the kernel may have it. It replaces those that an agent may have
+/// left, which have one of these names.
 pub(super) fn attach(
     program: &mut SchedClassifier,
-    name: &str,
+    names: [&str; 3],
     interface: &str,
     index: u32,
     direction: TcAttachType,
@@ -84,7 +85,7 @@ pub(super) fn attach(
     // Not `then_some`: that makes one in any case, which would remove somebody else's empty qdisc as it goes.
     let mut qdisc = if made { Some(Clsact { index }) } else { None };
     let mut replaced = false;
-    if !made {
+    for name in names.into_iter().filter(|_| !made) {
         match tc::qdisc_detach_program(interface, direction, name) {
             Ok(()) => {
                 replaced = true;
