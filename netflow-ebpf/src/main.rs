@@ -167,23 +167,21 @@ mod entry {
     fn count<H: Hook>(context: &H::Context) -> Option<()> {
         let mut books = Books::open()?;
         let mut observed = PacketObserver::default();
-        // With wide entries the verifier has enough to walk through with one way of reading.
-        let copied =
-            H::Context::CHANGED && (H::WIDE || tag::<H>(context).is_some() || !context.merged().is_one());
+        let mut length = linear_length(context);
+        let copied = copied::<H>(context, length);
         let mut parsed = if copied {
             Err(Refusal::LinkTruncated)
         } else {
             parse::<H, _>(&LinearFrame(context), &mut observed)?
         };
-        let mut length = linear_length(context);
-        if (doubtful(&parsed, length) || copied) && H::FRAGMENTS {
+        if (copied || H::WIDE || doubtful(&parsed, length)) && H::FRAGMENTS {
             // Perhaps only the linear part ends here: ask, and read again across the buffers.
             let tag = tag::<H>(context);
             let whole = context.whole_length() + octets_of(tag);
             if whole > length || copied {
                 // A linear part of HEADER_LIMIT octets has shown all that is ever read. A shorter one may end
                 // within a header, and not each such end shows in the result: TCP control bits are just missing.
-                if (length < HEADER_LIMIT || copied)
+                if (copied || !H::WIDE && length < HEADER_LIMIT)
                     && let Some(mut copy) = CopiedFrame::copy(context, whole, tag)
                 {
                     if let Some(place) = context.merged().missing_length(&copy, H::LINK, octets_of(tag)) {
@@ -235,6 +233,18 @@ mod entry {
             }
         }
         Some(())
+    }
+
+    /// Whether a packet is read in a copy, and not first in its linear part: where it is merged or had a tag taken off.
+    /// With wide entries every packet that goes on behind the linear part is, too: not all that is missing there
+    /// leaves a doubt (an SPI, padding), and the verifier has enough to walk through with one way of reading each.
+    #[inline(always)]
+    fn copied<H: Hook>(context: &H::Context, length: usize) -> bool {
+        if H::WIDE {
+            let goes_on = || length < HEADER_LIMIT && context.whole_length() > length;
+            return H::Context::CHANGED || H::FRAGMENTS && goes_on();
+        }
+        H::Context::CHANGED && (tag::<H>(context).is_some() || !context.merged().is_one())
     }
 
     /// The tag that was taken off the frame.

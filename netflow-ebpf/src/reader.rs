@@ -282,6 +282,9 @@ pub(crate) struct LoadedFrame<'a, C> {
 impl<C: PacketContext> Frame for LoadedFrame<'_, C> {
     #[inline(always)]
     fn read<T: AnyBitPattern>(&self, offset: usize) -> Option<T> {
+        if offset + size_of::<T>() > HEADER_LIMIT {
+            return None;
+        }
         let octets = octets_of(map::scratch()?);
         // SAFETY: the scratch value has room for more than any T that is read; the kernel refuses to read
         // beyond the packet's end. What was written is a T, as every pattern is.
