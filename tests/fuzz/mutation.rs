@@ -1,8 +1,10 @@
 //! Damages frames as wires, attackers and unlucky software do: octet by octet, and by whole headers.
 
-use netflow_ebpf::packet::{LinkType, parse};
+use netflow_ebpf::packet::{LinkType, Wide, parse, parse_inner};
+use tests::wide::EVERYTHING;
 
 use crate::random::Random;
+use crate::tunnels;
 
 /// Longer frames differ in nothing that is read, and slow the run down.
 const LONGEST: usize = 1600;
@@ -34,7 +36,7 @@ pub fn mutate(frame: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
 }
 
 fn step(frame: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
-    match random.below(20) {
+    match random.below(26) {
         0 | 1 => {
             for _ in 0..=random.below(4) {
                 let place = header_place(frame, random);
@@ -81,6 +83,15 @@ fn step(frame: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
             frame.truncate(keep);
             frame.extend(&other[from..]);
         }
+        19 | 20 => {
+            let levels = random.of(&[1, 1, 1, 1, 1, 2, 3, 6]);
+            for _ in 0..levels {
+                tunnels::enclose(frame, random);
+            }
+        }
+        21 => tunnels::pretend(frame, random),
+        22 => fragment(frame, random),
+        23 | 24 => segment(frame, random),
         _ => {
             let start = header_place(frame, random);
             let end = (start + random.below(12)).min(frame.len());
@@ -98,13 +109,13 @@ fn header_place(frame: &[u8], random: &mut Random) -> usize {
     }
 }
 
-fn put(frame: &mut [u8], place: usize, value: u16) {
+pub fn put(frame: &mut [u8], place: usize, value: u16) {
     if let Some(octets) = frame.get_mut(place..place + 2) {
         octets.copy_from_slice(&value.to_be_bytes());
     }
 }
 
-fn insert(frame: &mut Vec<u8>, place: usize, octets: &[u8]) {
+pub fn insert(frame: &mut Vec<u8>, place: usize, octets: &[u8]) {
     frame.splice(place..place, octets.iter().copied());
 }
 
@@ -140,15 +151,35 @@ fn wrap(frame: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Where the IP header stands, if it is one of this version.
-fn ip_header(frame: &[u8], version: u8) -> Option<usize> {
+/// Where the outermost IP header stands, and its version.
+pub fn outer_ip(frame: &[u8]) -> Option<(usize, u8)> {
     let packet = parse(frame, LinkType::Ethernet).ok()?;
-    (packet.key.ip_version == version).then_some(packet.offset as usize)
+    Some((packet.offset as usize, packet.key.ip_version))
+}
+
+/// Where an IP header stands, the outermost or the innermost one, if it is one of this version.
+fn ip_header(frame: &[u8], version: u8, random: &mut Random) -> Option<usize> {
+    let (offset, found) = if random.one_in(2) { outer_ip(frame) } else { inner_ip(frame) }?;
+    (found == version).then_some(offset)
+}
+
+fn inner_ip(frame: &[u8]) -> Option<(usize, u8)> {
+    let mut told = bytemuck::Zeroable::zeroed();
+    let packet = parse_inner(frame, LinkType::Ethernet, &mut Wide::over(EVERYTHING, &mut told)).ok()?;
+    Some((packet.offset as usize, packet.key.ip_version))
+}
+
+/// Where the innermost packet's TCP header stands: all of it is there.
+fn tcp_header(frame: &[u8]) -> Option<usize> {
+    let (ip, version) = inner_ip(frame)?;
+    let (protocol, header) =
+        if version == 4 { (frame[ip + 9], usize::from(frame[ip] & 0x0f) * 4) } else { (frame[ip + 6], 40) };
+    (protocol == 6 && ip + header + 20 <= frame.len()).then_some(ip + header)
 }
 
 /// One more IPv6 extension header, the first of the chain; the payload length learns of it or does not.
 fn extension(frame: &mut Vec<u8>, random: &mut Random) {
-    let Some(ip) = ip_header(frame, 6) else { return };
+    let Some(ip) = ip_header(frame, 6, random) else { return };
     for _ in 0..=random.below(4) {
         let number = random.of(&EXTENSIONS);
         let units = if random.one_in(4) { random.below(16) } else { random.below(3) };
@@ -175,7 +206,7 @@ fn extension(frame: &mut Vec<u8>, random: &mut Random) {
 
 /// IPv4 options, which the header length knows of or does not.
 fn options(frame: &mut Vec<u8>, random: &mut Random) {
-    let Some(ip) = ip_header(frame, 4) else { return };
+    let Some(ip) = ip_header(frame, 4, random) else { return };
     let words = 1 + random.below(10);
     let filling = random.octet();
     insert(frame, ip + 20, &vec![filling; words * 4]);
@@ -191,7 +222,7 @@ fn options(frame: &mut Vec<u8>, random: &mut Random) {
 /// The IP length, near what it should be or far from it; or the fragment field.
 fn lengths(frame: &mut [u8], random: &mut Random) {
     for (version, place, fixed) in [(4, 2, 0), (6, 4, 40)] {
-        let Some(ip) = ip_header(frame, version) else { continue };
+        let Some(ip) = ip_header(frame, version, random) else { continue };
         let rest = (frame.len() - ip - fixed) as u16;
         let near = rest.wrapping_add(random.below(32) as u16).wrapping_sub(16);
         let value = if random.one_in(2) { near } else { random.below(80) as u16 };
@@ -199,5 +230,59 @@ fn lengths(frame: &mut [u8], random: &mut Random) {
         if version == 4 && random.one_in(3) {
             put(frame, ip + 6, random.of(&[0, 1, 0x1fff, 0x2000, 0x2001, 0x4000, 0x8000, 0xe000]));
         }
+    }
+}
+
+/// The packet becomes a fragment, one of few packets': others are the rest of it.
+fn fragment(frame: &mut Vec<u8>, random: &mut Random) {
+    let offset = if random.one_in(2) { 0 } else { random.of(&[1, 2, 3, 5, 185, 0x1fff]) };
+    let (more, identification) = (u16::from(!random.one_in(3)), random.below(4) as u8);
+    if let Some(ip) = ip_header(frame, 4, random) {
+        put(frame, ip + 4, identification.into());
+        put(frame, ip + 6, more << 13 | offset);
+    } else if let Some(ip) = ip_header(frame, 6, random) {
+        let [high, low] = (offset << 3 | more).to_be_bytes();
+        let header = [frame[ip + 6], 0, high, low, 0, 0, 0, identification];
+        frame[ip + 6] = 44;
+        insert(frame, ip + 40, &header);
+        let stated = u16::from_be_bytes([frame[ip + 4], frame[ip + 5]]);
+        put(frame, ip + 4, stated.wrapping_add(8));
+    }
+}
+
+/// A TCP segment near others of its connection, of another kind, with other options.
+fn segment(frame: &mut Vec<u8>, random: &mut Random) {
+    let Some(tcp) = tcp_header(frame) else { return };
+    if random.one_in(2) {
+        let sequence = u32::from_be_bytes([frame[tcp + 4], frame[tcp + 5], frame[tcp + 6], frame[tcp + 7]]);
+        let step = random.of(&[0, 1, 2, 20, 100, 1460, 0x8000_0000, u32::MAX, u32::MAX - 99]);
+        frame[tcp + 4..tcp + 8].copy_from_slice(&sequence.wrapping_add(step).to_be_bytes());
+    }
+    if random.one_in(2) {
+        frame[tcp + 13] = random.of(&[0x02, 0x12, 0x10, 0x11, 0x18, 0x04, 0xff, 0]);
+    }
+    if random.one_in(3) {
+        let words = 1 + random.below(10);
+        let mut options = Vec::new();
+        while options.len() < words * 4 {
+            let kinds = random.of(&[36, 36, 36, 256]);
+            let (kind, length) = (random.below(kinds) as u8, random.below(12));
+            options.push(kind);
+            if kind > 1 {
+                options.push(length as u8);
+                options.resize(options.len() + length.saturating_sub(2), 0);
+            }
+        }
+        options.truncate(words * 4);
+        insert(frame, tcp + 20, &options);
+        if !random.one_in(8) {
+            frame[tcp + 12] = (5 + words as u8) << 4;
+        }
+        if let Some((ip, 4)) = inner_ip(frame) {
+            let stated = u16::from_be_bytes([frame[ip + 2], frame[ip + 3]]);
+            put(frame, ip + 2, stated.wrapping_add(words as u16 * 4));
+        }
+    } else if random.one_in(4) {
+        frame[tcp + 12] = random.octet();
     }
 }

@@ -9,8 +9,8 @@ use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Flip;
 pub(crate) use tests::captures::find;
 use tests::captures::{Capture, ReferenceFlow, ReferenceKey};
+use tests::host::Fragments;
 use tests::meter::{HostMeter, KernelMeter, LOAD_OPTIONS, XDP_PASS};
-use tests::wide::Fragments;
 
 /// A packet that this project reads otherwise than the reference, on purpose.
 struct Exception {

@@ -53,7 +53,7 @@ struct Both {
 
 impl Both {
     fn measuring(measure: Measure) -> Self {
-        Self { kernel: WideKernel::load(measure, true).unwrap(), host: WideHost::new(measure) }
+        Self { kernel: WideKernel::measuring(measure, true).unwrap(), host: WideHost::new(measure) }
     }
 
     /// They agree, and what they agree on is returned.
@@ -253,7 +253,7 @@ fn segments_sent_again_or_out_of_order_are_counted() {
 #[ignore = "needs root: loads the kernel program"]
 fn the_round_trip_time_is_that_from_syn_to_syn_ack() {
     let measure = Measure { groups: Group::Tcp.bit(), ..Measure::DEFAULT };
-    let mut kernel = WideKernel::load(measure, true).unwrap();
+    let mut kernel = WideKernel::measuring(measure, true).unwrap();
     kernel.enter(&segment(false, SYN, 99, 0)).unwrap();
     let begin = std::time::Instant::now();
     while begin.elapsed() < std::time::Duration::from_millis(5) {}
@@ -261,7 +261,7 @@ fn the_round_trip_time_is_that_from_syn_to_syn_ack() {
     let took = begin.elapsed().as_micros();
     // A second SYN-ACK tells nothing.
     kernel.enter(&segment(true, SYN | ACK, 7, 0)).unwrap();
-    for (key, counters) in kernel.take_as_is().unwrap().flows {
+    for (key, counters) in kernel.take_timed(Flip::NoWait).unwrap().flows {
         let measured = u128::from(counters.round_trip_microseconds);
         if key.flow.source_port.value() == 2000 {
             assert!((5000..=took + 5000).contains(&measured), "{measured} of {took}");

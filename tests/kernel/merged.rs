@@ -2,7 +2,7 @@
 
 use netflow_common::FlowCounters;
 use netflow_user::kernel::{EntryPoint, Link, SocketBuffer};
-use tests::frames::{ACK, ETHERNET_LENGTH, ETHERTYPE_IPV4, ethernet, frame, tcp, udp};
+use tests::frames::{ACK, ETHERNET_LENGTH, ETHERTYPE_IPV4, TCP, ethernet, frame, tcp, udp};
 use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
 use tests::meter::{KernelMeter, LOAD_OPTIONS, TC_ACT_SHOT, TC_ACT_UNSPEC};
 
@@ -65,6 +65,21 @@ fn a_packet_too_long_to_state_its_length_has_that_of_its_buffer() {
     let (counters, ..) = metered(EntryPoint::TcEgress(Link::Ethernet), &packet, buffer(3, 500));
     assert_eq!((counters.packets, counters.octets), (3, 1100 + 3 * 60));
     assert_eq!(counters.tcp_control_bits, u16::from(ACK));
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn a_transport_header_behind_what_is_read_is_left_out_of_a_merged_packets_headers() {
+    let (from, to) = ("[fd00::1]:1000".parse().unwrap(), "[fd00::2]:2000".parse().unwrap());
+    let mut packet = tcp(from, to, ACK, 1, &[7; 500]);
+    // An authentication header of 448 octets ends at 502 of the frame: the data offset stands at 514.
+    let authentication = [&[TCP, 110][..], &[0x55; 446]].concat();
+    packet.splice(40..40, authentication);
+    packet[6] = 51;
+    let length = u16::try_from(packet.len() - 40).unwrap();
+    packet[4..6].copy_from_slice(&length.to_be_bytes());
+    let (counters, ..) = metered(EntryPoint::TcEgress(Link::Ethernet), &packet, buffer(2, 250));
+    assert_eq!((counters.packets, counters.octets), (2, packet.len() as u64 + 40 + 448));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use netflow_common::{FlowCounters, KernelStats, Note, Refusal};
+use netflow_common::{KernelStats, Note, Refusal};
 use netflow_ebpf::packet::{MAX_LABELS, MAX_TAGS, parse};
 use netflow_user::kernel::{EntryPoint, Flip, Width};
 use tests::frame_table::{FrameCase, frame_table};
+use tests::host::{HostMeter, values_of};
 use tests::meter::{
-    Counted, HostMeter, KernelMeter, LOAD_OPTIONS, TEST_RUN_INTERFACE, direction, link_type, pass,
+    Counted, KernelMeter, LOAD_OPTIONS, SHORTEST_BUFFER, TEST_RUN_INTERFACE, direction, link_type, pass,
 };
 
 #[test]
@@ -130,9 +131,6 @@ fn the_kernel_refuses_test_runs_of_less_than_an_ethernet_header() {
     assert_eq!(kernel.take().unwrap(), Counted::default());
 }
 
-/// Ethernet and IPv6 header: test runs of socket buffers may be refused below that.
-const SHORTEST_BUFFER: usize = 54;
-
 /// The rows that an entry point can be shown. To the one that does not know further buffers no driver gives a frame
 /// that has some; a test run does, and shows it the linear part alone. No test run has less than 14 octets, that of a
 /// socket buffer one more, and a page at most.
@@ -160,17 +158,7 @@ fn expected(case: &FrameCase, entry: EntryPoint) -> Counted {
             let mut key = packet.key;
             key.interface = TEST_RUN_INTERFACE;
             key.direction = direction(entry);
-            let counters = FlowCounters {
-                packets: 1,
-                octets: packet.octets.into(),
-                first: 0,
-                last: 0,
-                flow_label: packet.flow_label,
-                tcp_control_bits: packet.tcp_control_bits,
-                minimum_ttl: packet.ttl,
-                maximum_ttl: packet.ttl,
-            };
-            counted.flows.insert(key, counters);
+            counted.flows.insert(key, values_of(&packet));
         }
         Err(refusal) => {
             stats.refused[refusal as usize] = 1;

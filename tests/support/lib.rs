@@ -8,6 +8,7 @@ pub mod expressions;
 pub mod frame_table;
 pub mod frames;
 pub mod generator;
+pub mod host;
 pub mod judges;
 pub mod lab;
 pub mod ledger;

@@ -1,14 +1,19 @@
-//! Two meters that take the same frames: the host's parser with additions written here a second time, and the kernel
-//! program in test runs. What they counted can be compared as a whole.
+//! The kernel program in test runs, and what a meter counted: of the kernel as of the host (`host`), of default
+//! entries as of wide ones, to be compared as a whole.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
 
 use anyhow::{Context, Result, ensure};
-use netflow_common::{FlowCounters, FlowKey, KernelStats, Note, Skip};
-use netflow_ebpf::packet::{self, LinkType};
-use netflow_user::drain::{Drain, Place, TickClock};
+use bytemuck::Pod;
+use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
+use netflow_ebpf::packet::LinkType;
+use netflow_user::drain::{Drain, Entry, Place, TickClock};
 use netflow_user::kernel::{EntryPoint, Flip, Kernel, Link, LoadOptions, Measure, SocketBuffer};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+
+pub use crate::host::HostMeter;
 
 /// A test run's packets come from the loopback interface, whose index is 1 in every network namespace.
 pub const TEST_RUN_INTERFACE: u32 = 1;
@@ -22,6 +27,9 @@ pub const TC_ACT_UNSPEC: u32 = u32::MAX;
 /// TC: drop the packet.
 pub const TC_ACT_SHOT: u32 = 2;
 
+/// Ethernet and IPv6 header: test runs of socket buffers may be refused below that.
+pub const SHORTEST_BUFFER: usize = 54;
+
 /// How a test loads the program: the defaults of the agent, with small maps.
 pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     map_size: 16_384,
@@ -33,16 +41,60 @@ pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     filter: None,
 };
 
+/// The values of an entry, default or wide.
+pub trait Values: Pod + Eq + Debug + Default {
+    /// Its key.
+    type Key: Pod + Eq + Hash + Debug + Default;
+    /// Both, as they are drained.
+    type Entry: Entry<Key = Self::Key, Counters = Self>;
+
+    /// The default values in it.
+    fn flow(&self) -> &FlowCounters;
+
+    /// The same without what a clock has to do with: zero.
+    #[must_use]
+    fn timeless(self) -> Self;
+}
+
+impl Values for FlowCounters {
+    type Key = FlowKey;
+    type Entry = (FlowKey, FlowCounters);
+
+    fn flow(&self) -> &FlowCounters {
+        self
+    }
+
+    fn timeless(self) -> Self {
+        Self { first: 0, last: 0, ..self }
+    }
+}
+
+impl Values for WideCounters {
+    type Key = WideKey;
+    type Entry = (WideKey, WideCounters);
+
+    fn flow(&self) -> &FlowCounters {
+        &self.flow
+    }
+
+    fn timeless(self) -> Self {
+        Self { flow: self.flow.timeless(), round_trip_microseconds: 0, ..self }
+    }
+}
+
 /// What a meter counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Counted {
-    /// By flow. Times are left out: zero.
-    pub flows: HashMap<FlowKey, FlowCounters>,
+pub struct CountedOf<V: Values> {
+    /// By flow.
+    pub flows: HashMap<V::Key, V>,
     /// The totals.
     pub stats: KernelStats,
 }
 
-impl Counted {
+/// What a meter of default entries counted.
+pub type Counted = CountedOf<FlowCounters>;
+
+impl<V: Values> CountedOf<V> {
     /// The first few differences in words; `None` where there are none.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let mut lines = Vec::new();
@@ -66,14 +118,17 @@ impl Counted {
     /// Whether every packet seen is in one flow or has one reason, and every octet.
     pub fn balanced(&self) -> bool {
         let stats = &self.stats;
-        let of = |number: fn(&FlowCounters) -> u64| self.flows.values().map(number).sum::<u64>();
-        let refused: u64 = stats.refused.iter().sum();
-        let lost: u64 = stats.lost_packets.iter().sum();
-        let lost_octets: u64 = stats.lost_octets.iter().sum();
-        let skipped: u64 = stats.skipped_packets.iter().sum();
-        let skipped_octets: u64 = stats.skipped_octets.iter().sum();
-        stats.seen_packets == refused + skipped + lost + of(|counters| counters.packets)
-            && stats.seen_octets == skipped_octets + lost_octets + of(|counters| counters.octets)
+        let of = |number: fn(&FlowCounters) -> u64| {
+            self.flows.values().map(|counters| number(counters.flow())).sum::<u64>()
+        };
+        let sum = |numbers: &[u64]| numbers.iter().sum::<u64>();
+        stats.seen_packets
+            == sum(&stats.refused)
+                + sum(&stats.skipped_packets)
+                + sum(&stats.lost_packets)
+                + of(|flow| flow.packets)
+            && stats.seen_octets
+                == sum(&stats.skipped_octets) + sum(&stats.lost_octets) + of(|flow| flow.octets)
     }
 }
 
@@ -95,94 +150,17 @@ pub fn pass(entry: EntryPoint) -> u32 {
     if entry.is_xdp() { XDP_PASS } else { TC_ACT_UNSPEC }
 }
 
-/// The host's meter.
-#[derive(Debug, Default)]
-pub struct HostMeter {
-    counted: Counted,
-}
-
-impl HostMeter {
-    /// Takes one packet that a filter before that program of the kernel does not let pass.
-    pub fn filter_at(&mut self, entry: EntryPoint, frame: &[u8]) {
-        let mut alone = Self::default();
-        alone.enter_at(entry, frame);
-        let seen = &alone.counted.stats;
-        if seen.seen_octets > 0 || alone.counted.flows.len() == 1 {
-            let stats = &mut self.counted.stats;
-            stats.seen_packets += 1;
-            stats.seen_octets += seen.seen_octets;
-            stats.skipped_packets[Skip::Filtered as usize] += 1;
-            stats.skipped_octets[Skip::Filtered as usize] += seen.seen_octets;
-        } else {
-            self.enter_at(entry, frame);
-        }
-    }
-
-    /// Meters one Ethernet frame.
-    pub fn enter(&mut self, frame: &[u8]) {
-        self.enter_at(EntryPoint::XdpFragments, frame);
-    }
-
-    /// Meters one packet as that program of the kernel does.
-    pub fn enter_at(&mut self, entry: EntryPoint, frame: &[u8]) {
-        let stats = &mut self.counted.stats;
-        stats.seen_packets += 1;
-        let packet = match packet::parse(frame, link_type(entry)) {
-            Ok(packet) => packet,
-            Err(refusal) => {
-                stats.refused[refusal as usize] += 1;
-                if refusal.is_not_ip() {
-                    stats.not_ip_frame_octets += frame.len() as u64;
-                }
-                return;
-            }
-        };
-        stats.seen_octets += u64::from(packet.octets);
-        for note in Note::ALL {
-            let short = note == Note::ShortFrame && packet.end() > frame.len();
-            stats.noted[note as usize] += u64::from(short || packet.notes.has(note));
-        }
-        let delta = FlowCounters {
-            packets: 1,
-            octets: u64::from(packet.octets),
-            first: 0,
-            last: 0,
-            flow_label: packet.flow_label,
-            tcp_control_bits: packet.tcp_control_bits,
-            minimum_ttl: packet.ttl,
-            maximum_ttl: packet.ttl,
-        };
-        let key = FlowKey { interface: TEST_RUN_INTERFACE, direction: direction(entry), ..packet.key };
-        match self.counted.flows.get_mut(&key) {
-            Some(counters) => {
-                counters.packets += 1;
-                counters.octets += delta.octets;
-                counters.tcp_control_bits |= packet.tcp_control_bits;
-                counters.minimum_ttl = counters.minimum_ttl.min(packet.ttl);
-                counters.maximum_ttl = counters.maximum_ttl.max(packet.ttl);
-                // The flow label stays that of the first packet.
-            }
-            None => {
-                stats.inserted += 1;
-                self.counted.flows.insert(key, delta);
-            }
-        }
-    }
-
-    /// What was counted since the last time.
-    pub fn take(&mut self) -> Counted {
-        std::mem::take(&mut self.counted)
-    }
-}
-
 /// The kernel's meter.
-pub struct KernelMeter {
+pub struct KernelMeterOf<V: Values> {
     /// For what is not done here.
     pub kernel: Kernel,
-    drain: Drain<(FlowKey, FlowCounters)>,
+    drain: Drain<V::Entry>,
 }
 
-impl KernelMeter {
+/// The kernel's meter of default entries.
+pub type KernelMeter = KernelMeterOf<FlowCounters>;
+
+impl<V: Values> KernelMeterOf<V> {
     /// Loads the program: the entry point for frames of several buffers, or the other one. The calling thread stays
     /// on its CPU from now on, so that one map gets all the flows.
     pub fn load(options: &LoadOptions, fragments: bool) -> Result<Self> {
@@ -191,6 +169,11 @@ impl KernelMeter {
         sched_setaffinity(None, &cpus)?;
         let kernel = Kernel::load_entry_point(options, fragments)?;
         Ok(Self { kernel, drain: Drain::new(Place::default()) })
+    }
+
+    /// Loads it to measure this.
+    pub fn measuring(measure: Measure, fragments: bool) -> Result<Self> {
+        Self::load(&LoadOptions { measure, ..LOAD_OPTIONS }, fragments)
     }
 
     /// Loads this program.
@@ -227,23 +210,29 @@ impl KernelMeter {
     /// What was counted since the last time.
     ///
     /// The flip does not wait: a test run has ended when its system call returns, and this thread makes them all.
-    pub fn take(&mut self) -> Result<Counted> {
+    pub fn take(&mut self) -> Result<CountedOf<V>> {
         self.take_by(Flip::NoWait)
     }
 
     /// The same with this way to flip.
-    pub fn take_by(&mut self, flip: Flip) -> Result<Counted> {
+    pub fn take_by(&mut self, flip: Flip) -> Result<CountedOf<V>> {
+        let mut counted = self.take_timed(flip)?;
+        counted.flows.values_mut().for_each(|counters| *counters = counters.timeless());
+        Ok(counted)
+    }
+
+    /// The same with what clocks say.
+    pub fn take_timed(&mut self, flip: Flip) -> Result<CountedOf<V>> {
         let mut flows = HashMap::new();
         let mut twice = 0;
         let frozen = self.kernel.flip(flip)?;
-        let mut enter = |deltas: &[(FlowKey, FlowCounters)]| {
+        let mut enter = |deltas: &[(V::Key, V)]| {
             for (key, counters) in deltas {
-                let counters = FlowCounters { first: 0, last: 0, ..*counters };
-                twice += u64::from(flows.insert(*key, counters).is_some());
+                twice += u64::from(flows.insert(*key, *counters).is_some());
             }
         };
         let drained = self.drain.take(&mut self.kernel, frozen, &TickClock::Nanos, &mut enter)?;
         ensure!(twice == 0, "{twice} flows came twice from the map of one CPU");
-        Ok(Counted { flows, stats: drained.stats })
+        Ok(CountedOf { flows, stats: drained.stats })
     }
 }
