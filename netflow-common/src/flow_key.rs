@@ -1,5 +1,7 @@
 //! The Flow Key: what two packets must have in common to be one flow (RFC 7011 section 2).
 
+use core::net::IpAddr;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::{Address, NetworkU16};
@@ -67,5 +69,52 @@ impl FlowKey {
     /// Whether the addresses are IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.ip_version == IpVersion::V4
+    }
+
+    /// What a Transport Session's packets have in common: addresses, ports, protocol, IP version. The rest, which
+    /// depends on where they are seen, is zero.
+    #[inline(always)]
+    pub fn session(&self) -> Self {
+        const PORTS: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        const PROTOCOL: u64 = u64::from_ne_bytes([0, 0, 0xff, 0, 0xff, 0, 0xff, 0]);
+        let [a, b, c, d, ports, protocol]: [u64; 6] = bytemuck::cast(*self);
+        bytemuck::cast([a, b, c, d, ports & PORTS, protocol & PROTOCOL])
+    }
+
+    /// [`Self::session`] of the UDP packets from one end to the other (addresses of one IP version).
+    pub fn of_udp(from: (IpAddr, u16), to: (IpAddr, u16)) -> Self {
+        let address = |address| match address {
+            IpAddr::V4(address) => Address::from_ipv4(address.octets()),
+            IpAddr::V6(address) => Address::from_ipv6(address.octets()),
+        };
+        Self {
+            source_address: address(from.0),
+            destination_address: address(to.0),
+            source_port: NetworkU16::new(from.1),
+            destination_port: NetworkU16::new(to.1),
+            protocol: Self::UDP,
+            ip_version: if from.0.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
+            ports: Ports::PRESENT,
+            ..Self::default()
+        }
+    }
+
+    /// protocolIdentifier of UDP.
+    pub const UDP: u8 = 17;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_session_stays_what_its_ends_know() {
+        let (from, to) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let key = FlowKey::of_udp((from, 40_000), (to, 4739));
+        let seen = FlowKey { interface: 7, vlan_id: 5, class_of_service: 0xb8, direction: 1, ..key };
+        assert_eq!(seen.session(), key);
+        assert_ne!(FlowKey { destination_port: NetworkU16::new(4740), ..seen }.session(), key);
+        assert_ne!(FlowKey { protocol: 6, ..seen }.session(), key);
+        assert_ne!(FlowKey { ports: Ports::LATER_FRAGMENT, ..seen }.session(), key);
     }
 }

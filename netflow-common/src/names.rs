@@ -53,6 +53,10 @@ pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
 pub const MAP_TCP: &str = "TCP";
 /// `LRU_HASH`: times of SYNs.
 pub const MAP_HANDSHAKES: &str = "HANDSHAKES";
+/// `ARRAY` of words of 64 bits: local UDP ports of the agent's own sockets, a bit each.
+pub const MAP_OWN_PORTS: &str = "OWN_PORTS";
+/// `HASH`: those sockets, by [`crate::FlowKey::session`].
+pub const MAP_OWN_EXPORT: &str = "OWN_EXPORT";
 /// `ARRAY` of one `u32`: the generation that packets go to, 0 or 1.
 pub const MAP_GENERATION: &str = "GENERATION";
 /// `ARRAY` of one [`crate::ClockReading`].

@@ -21,8 +21,10 @@ pub struct Settings {
     pub sampling: u8,
     /// 1: keys are masked by `key_masks`.
     pub masked: u8,
+    /// 1: messages of the exporter itself are left out where they are sent; 2: also where TC sees them received.
+    pub own_export: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Groups of measured values, by [`crate::Group::bit`]: wide entries only.
     pub groups: u32,
     /// Tunnels that are looked into, by [`crate::Tunnel::bit`]: wide entries only.

@@ -209,6 +209,10 @@ mod entry {
                     books.skip(Skip::Filtered, &packet);
                     return Some(());
                 }
+                if leaves_own_export_out::<H>() && state::is_own_export(&packet.key) {
+                    books.skip(Skip::OwnExport, &packet);
+                    return Some(());
+                }
                 if setting!(join_fragments) != 0 {
                     packet::join(&mut packet, observed.fragment, &mut Fragments);
                 }
@@ -245,6 +249,14 @@ mod entry {
             return H::Context::CHANGED || H::FRAGMENTS && goes_on();
         }
         H::Context::CHANGED && (tag::<H>(context).is_some() || !context.merged().is_one())
+    }
+
+    /// Whether messages of this exporter may come here and are not to be metered: what an interface sends, and what
+    /// the loopback interface receives. XDP sees none of it (loopback has no driver with XDP), and has no instruction
+    /// for it.
+    #[inline(always)]
+    fn leaves_own_export_out<H: Hook>() -> bool {
+        H::Context::SEES_OWN && (H::DIRECTION == 1 && setting!(own_export) != 0 || setting!(own_export) == 2)
     }
 
     /// The tag that was taken off the frame.

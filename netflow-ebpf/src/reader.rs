@@ -41,6 +41,8 @@ pub(crate) trait PacketContext: EbpfContext {
     const DROP: i32;
     /// Whether the kernel may have taken tags off, or merged packets: both show in a copy only.
     const CHANGED: bool;
+    /// Whether packets that this host sends come here.
+    const SEES_OWN: bool;
 
     /// Where the linear part begins and ends.
     fn linear(&self) -> (usize, usize);
@@ -68,6 +70,7 @@ impl PacketContext for XdpContext {
     const PASS: i32 = xdp_action::XDP_PASS as i32;
     const DROP: i32 = xdp_action::XDP_DROP as i32;
     const CHANGED: bool = false;
+    const SEES_OWN: bool = false;
 
     #[inline(always)]
     fn linear(&self) -> (usize, usize) {
@@ -116,6 +119,7 @@ impl PacketContext for TcContext {
     const PASS: i32 = TC_ACT_UNSPEC;
     const DROP: i32 = TC_ACT_SHOT as i32;
     const CHANGED: bool = true;
+    const SEES_OWN: bool = true;
 
     #[inline(always)]
     fn linear(&self) -> (usize, usize) {

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    btf_maps::{Array, LruHashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
     helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
     macros::btf_map,
 };
@@ -93,6 +93,28 @@ impl FragmentState for Fragments {
         // take another packet's ports, as a reused identification would.
         unsafe { FRAGMENTS.get_ptr(key).map(|first| *first) }
     }
+}
+
+/// Local UDP ports of the agent's own sockets, a bit each.
+#[btf_map]
+static OWN_PORTS: Array<u64, { (u16::MAX as usize + 1) / u64::BITS as usize }> = Array::new();
+
+/// Those sockets, by what their packets have in common.
+#[btf_map]
+static OWN_EXPORT: HashMap<FlowKey, u8, SET_AT_LOAD> = HashMap::new();
+
+/// Whether it is a message that this exporter sends. Almost every other packet costs two comparisons, or one bit more
+/// if it is UDP.
+#[inline(always)]
+pub(crate) fn is_own_export(key: &FlowKey) -> bool {
+    if key.protocol != FlowKey::UDP {
+        return false;
+    }
+    let port = u32::from(key.source_port.value());
+    let Some(word) = OWN_PORTS.get_ptr(port / u64::BITS) else { return false };
+    // SAFETY: a word of the array, read once.
+    let bits = unsafe { core::ptr::read_volatile(word) };
+    bits >> (port % u64::BITS) & 1 != 0 && OWN_EXPORT.get_ptr(&key.session()).is_some()
 }
 
 /// Whether sampling selects this packet. Only called where sampling is on.

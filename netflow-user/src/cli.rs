@@ -131,6 +131,15 @@ pub struct Run {
     /// Meter only packets that match, as in pcap-filter(7): 'udp and dst net 10.0.0.0/8'
     #[arg(long, value_name = "EXPR", help_heading = "Packets")]
     pub filter: Option<String>,
+    /// Do not meter the messages that this exporter itself sends to its collectors
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "on",
+        help_heading = "Packets",
+        hide_short_help = true
+    )]
+    pub exclude_own_export: ExcludeOwnExport,
     /// Clock of packet times: jiffies step by 1 to 10 ms, precise costs about 36 ns a packet
     #[arg(
         long,
@@ -408,6 +417,15 @@ words! {
         /// Follow the routing tables by netlink
         On,
         /// Next hops and egress interfaces are 0
+        Off,
+    }
+}
+words! {
+    /// `--exclude-own-export`.
+    ExcludeOwnExport {
+        /// They are counted as own_export
+        On,
+        /// They are metered like other packets
         Off,
     }
 }

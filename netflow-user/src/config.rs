@@ -12,7 +12,7 @@ use crate::{
     filter::{Filter, FilterError},
     flow_cache::{FlowCacheError, Timeouts},
     interface::{Selection, SelectionError},
-    kernel::{Direction, Flip, LoadOptions, Measure, XdpMode, default_kernel_memory},
+    kernel::{Direction, Flip, LoadOptions, Measure, OwnExport, XdpMode, default_kernel_memory},
     measured::{Measured, MeasuredError},
     message::{
         Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, SamplingMethod,
@@ -235,6 +235,10 @@ impl RunConfig {
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
                 measure: measured.measure,
                 filter: filter(run.filter.as_deref())?,
+                own_export: match run.exclude_own_export {
+                    cli::ExcludeOwnExport::On => OwnExport::LeftOutWhereSent,
+                    cli::ExcludeOwnExport::Off => OwnExport::Metered,
+                },
             },
             on_overload,
             drain_interval,

@@ -7,6 +7,7 @@ mod filter;
 mod limits;
 mod measures;
 mod merged;
+mod own_export;
 mod program;
 #[path = "../fuzz/random.rs"]
 #[allow(dead_code, reason = "shared with the fuzz tests, which use all of it")]

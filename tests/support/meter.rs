@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
 use netflow_ebpf::packet::LinkType;
 use netflow_user::drain::{Drain, Entry, Place, TickClock};
-use netflow_user::kernel::{EntryPoint, Flip, Kernel, Link, LoadOptions, Measure, SocketBuffer};
+use netflow_user::kernel::{EntryPoint, Flip, Kernel, Link, LoadOptions, Measure, OwnExport, SocketBuffer};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 pub use crate::host::HostMeter;
@@ -39,6 +39,7 @@ pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     explain: false,
     measure: Measure::DEFAULT,
     filter: None,
+    own_export: OwnExport::Metered,
 };
 
 /// The values of an entry, default or wide.

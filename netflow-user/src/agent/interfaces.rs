@@ -15,7 +15,7 @@ use crate::{
     interface::{
         Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous, Selection,
     },
-    kernel::{AttachOptions, Direction, Hook, Kernel, Link},
+    kernel::{AttachOptions, Direction, Hook, Kernel, Link, OwnExport},
     message::InterfaceName,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Metered {
     /// Why this direction.
     why: &'static str,
     promiscuous: bool,
+    /// The loopback interface is among them.
+    loopback: bool,
     /// Tap mode, which is not to cut the host off.
     spare_host: bool,
     /// By ifIndex.
@@ -63,6 +65,7 @@ impl Metered {
             how: AttachOptions { mode: config.xdp_mode, direction, link: Link::default() },
             why,
             promiscuous: config.promiscuous,
+            loopback: false,
             spare_host: config.load.tap && !config.tap_anyway,
             memberships: HashMap::new(),
             table: config.export.interface_table.then(Vec::new),
@@ -74,6 +77,7 @@ impl Metered {
             match known.find(name).await {
                 Ok(interface) => {
                     metered.check(&interface).await?;
+                    metered.loopback |= interface.loopback;
                     metered.required.push(interface.index);
                 }
                 Err(error @ (InterfaceError::Unknown { .. } | InterfaceError::Down { .. })) if matched => {
@@ -121,6 +125,14 @@ impl Metered {
     /// How interfaces are attached to.
     pub(super) fn how(&self) -> AttachOptions {
         self.how
+    }
+
+    /// Where messages of this exporter are left out, if they are.
+    pub(super) fn leave_out(&self, own: OwnExport) -> OwnExport {
+        match own {
+            OwnExport::LeftOutWhereSent if self.loopback => OwnExport::LeftOut,
+            other => other,
+        }
     }
 
     /// What is metered, or waited for, in words.
@@ -249,14 +261,9 @@ pub(super) fn attach(
     interface: &Interface,
     how: &AttachOptions,
 ) -> Result<Option<u32>, AgentError> {
-    if interface.loopback {
-        warn!(
-            "{} is the loopback interface: each packet between programs of this host is metered, the flows that are exported over it too",
-            interface.name
-        );
-    }
     let link = if interface.ethernet { Link::Ethernet } else { Link::RawIp };
     let attachment = kernel.attach(&interface.name, interface.index, &AttachOptions { link, ..*how })?;
+    let ingress = attachment.ingress;
     let named = |hook: Option<Hook>| hook.map(Hook::name);
     if let (Some(native), Some(taken)) = (&attachment.fallback, named(attachment.ingress)) {
         info!("{native}; taking {taken} instead");
@@ -277,6 +284,12 @@ pub(super) fn attach(
         );
     } else {
         info!("{} is metered by {by}", interface.name);
+    }
+    if interface.loopback {
+        let own = ingress.is_none_or(|hook| kernel.meters_own_export(hook));
+        let too = if own { ", the flows that are exported over it too" } else { "" };
+        let name = &interface.name;
+        warn!("{name} is the loopback interface: each packet between programs of this host is metered{too}");
     }
     Ok(if xdp { kernel.xdp_program() } else { None })
 }

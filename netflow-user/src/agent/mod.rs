@@ -49,7 +49,7 @@ use crate::{
     config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
-    kernel::{Flip, Kernel, Width},
+    kernel::{Flip, Kernel, SessionSocket, Width},
     ledger::Ledger,
     route::{Follower, Routes},
     time::MonotonicNanos,
@@ -63,8 +63,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The step that failed; nothing is left attached.
-pub async fn run(config: RunConfig) -> Result<(), AgentError> {
+pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let mut metered = Metered::choose(&config).await?;
+    config.load.own_export = metered.leave_out(config.load.own_export);
     let mut kernel = Kernel::load(&config.load)?;
     let sizes = *kernel.sizes();
     if sizes.map_size < config.load.map_size {
@@ -91,7 +92,13 @@ pub async fn run(config: RunConfig) -> Result<(), AgentError> {
         let clock = SessionClock::Live(Arc::clone(&kernel_clock));
         // sysUpTime counts from the machine's start, as on a router: no packet is older.
         let origin = MonotonicNanos(0);
-        outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
+        let outlet = Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?;
+        // Nothing is attached yet, so no message has been seen before the kernel knows whose it is; and the sockets
+        // stay open for as long as anything is attached.
+        if let Some((local, peer)) = outlet.ends {
+            kernel.leave_out(SessionSocket { local, peer })?;
+        }
+        outlets.push(outlet);
     }
     let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
     let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, metered.begin()));

@@ -1,7 +1,11 @@
 //! One destination: queue -> packer -> socket, with books of its own. Nothing here is shared with
 //! another destination, so none can disturb another.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -53,6 +57,8 @@ pub(super) enum SessionClock {
 /// The meter's end of a session.
 pub(super) struct Outlet {
     pub(super) queue: Arc<Queue>,
+    /// The ends of its socket: this host's, the collector's.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
     abandon: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -139,6 +145,7 @@ impl Session {
             transport.peer(),
             packer.message_size()
         );
+        let ends = transport.local().ok().map(|local| (local, transport.peer()));
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
         let pace = match pacing {
@@ -168,7 +175,7 @@ impl Session {
                 () = abandoned.notified() => books.not_sent(NotSent::Shutdown, books.read().queued),
             }
         });
-        Ok(Outlet { queue, abandon, task })
+        Ok(Outlet { queue, ends, abandon, task })
     }
 
     async fn run(&mut self) {

@@ -1,6 +1,6 @@
 //! What can fail between the agent and the kernel, named by step.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
@@ -90,6 +90,17 @@ pub enum KernelError {
     Map {
         /// Which.
         name: &'static str,
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// The meter cannot be told of a socket.
+    #[error(
+        "cannot leave out what is exported from {local}; --exclude-own-export off meters it like other packets"
+    )]
+    OwnExport {
+        /// This end of the socket.
+        local: SocketAddr,
         /// Why.
         #[source]
         source: MapError,

@@ -14,8 +14,11 @@ use netflow_common::{Group, Sampling, Settings, names};
 use netflow_ebpf::packet::Wanted as _;
 
 use super::{
-    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width, entry_point, error::os_error,
-    flow_maps::FlowMaps, permissions,
+    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width, entry_point,
+    error::os_error,
+    flow_maps::FlowMaps,
+    own_export::{self, OwnExport, OwnExportMaps},
+    permissions,
 };
 use crate::filter::Filter;
 
@@ -44,6 +47,8 @@ pub struct LoadOptions {
     pub measure: Measure,
     /// Meter only what it matches.
     pub filter: Option<Arc<Filter>>,
+    /// Which messages of this exporter are left out.
+    pub own_export: OwnExport,
 }
 
 /// First fragments that are remembered: 40 octets of key and 8 of value each.
@@ -122,13 +127,15 @@ impl Kernel {
             join_fragments: measure.join_fragments.into(),
             sampling: measure.sampling as u8,
             masked: measure.masks().is_some().into(),
-            reserved: [0; 3],
+            own_export: options.own_export as u8,
+            reserved: [0; 2],
             groups: measure.groups,
             tunnels: measure.tunnels,
             // Nobody outside can tell which flows are chosen.
             seed: RandomState::new().hash_one(0u8),
             key_masks: measure.masks().unwrap_or([[u64::MAX; 9]; 2]),
         };
+        let excludes = options.own_export != OwnExport::Metered;
         let outer = |used| if used { cpus * names::GENERATIONS } else { 1 };
         let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
         let mut ebpf = EbpfLoader::new()
@@ -140,6 +147,7 @@ impl Kernel {
             .map_max_entries(names::MAP_TCP, if measure.group(Group::Tcp) { CONNECTIONS } else { 1 })
             .map_max_entries(names::MAP_HANDSHAKES, if measure.group(Group::Tcp) { HANDSHAKES } else { 1 })
             .map_max_entries(names::MAP_FRAGMENTS, if measure.join_fragments { FRAGMENTS } else { 1 })
+            .map_max_entries(names::MAP_OWN_EXPORT, if excludes { own_export::SOCKETS } else { 1 })
             .load(OBJECT)
             .map_err(|source| match os_error(&source) {
                 Some(libc::EPERM | libc::EACCES) => KernelError::NotPermitted { source },
@@ -162,6 +170,8 @@ impl Kernel {
             generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
             clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
             watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
+            own_export: options.own_export,
+            own_sockets: OwnExportMaps::take(&mut ebpf)?,
             ebpf,
             xdp,
             filter: options.filter.clone(),
@@ -211,6 +221,7 @@ mod tests {
         explain: false,
         measure: Measure::DEFAULT,
         filter: None,
+        own_export: OwnExport::Metered,
     };
 
     #[test]

@@ -13,6 +13,7 @@ mod explain;
 mod flow_maps;
 mod load;
 mod measure;
+mod own_export;
 mod packet_socket;
 mod permissions;
 mod traffic_control;
@@ -43,6 +44,7 @@ pub use self::{
     flow_maps::Width,
     load::{LoadOptions, Sizes, default_kernel_memory},
     measure::Measure,
+    own_export::{OwnExport, SessionSocket},
     packet_socket::join_promiscuous,
     permissions::{KernelVersion, missing_capabilities},
     verdicts::{Outcome, Verdict},
@@ -51,6 +53,7 @@ pub use self::{
 use self::{
     classifier::{Classifier, Ends},
     flow_maps::FlowMaps,
+    own_export::OwnExportMaps,
 };
 
 type StatsOctets = [u8; size_of::<KernelStats>()];
@@ -88,6 +91,10 @@ pub struct Kernel {
     filter: Option<Arc<Filter>>,
     /// Where it stands.
     classifiers: Vec<(EntryPoint, Classifier)>,
+    /// Which messages of this exporter are left out.
+    own_export: OwnExport,
+    /// Which sockets send them.
+    own_sockets: OwnExportMaps,
     /// Whether TC programs are attached by links where the kernel lets them.
     tcx: bool,
     /// The program that test runs go to.
@@ -238,6 +245,28 @@ impl Kernel {
             Some((_, classifier)) => classifier.program(),
             None => self.ebpf.program_mut(name),
         }
+    }
+
+    /// What this socket sends is left out from now on, where that was asked for at load: to be called before its first
+    /// message, or before anything is attached.
+    ///
+    /// # Errors
+    /// More than 1024 sockets, or the kernel refuses it.
+    pub fn leave_out(&mut self, socket: SessionSocket) -> Result<(), KernelError> {
+        if self.own_export == OwnExport::Metered { Ok(()) } else { self.own_sockets.add(socket) }
+    }
+
+    /// The socket is closed: its port may become another program's.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_back(&mut self, socket: &SessionSocket) -> Result<(), KernelError> {
+        self.own_sockets.remove(socket)
+    }
+
+    /// Whether messages of this exporter are metered where this hook sees them received.
+    pub fn meters_own_export(&self, hook: Hook) -> bool {
+        self.own_export != OwnExport::LeftOut || matches!(hook, Hook::NativeXdp | Hook::GenericXdp)
     }
 
     /// The program's log, to be flushed when it is readable; empty unless `explain` was asked for.
