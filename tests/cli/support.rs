@@ -1,13 +1,13 @@
 //! Runs the binary to its end, and looks at what it left on an interface.
 
-use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 use tests::agent::{AgentProcess, StoppedAgent, binary};
+use tests::captures;
 use tests::frames::{frame, tcp, udp};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
 use tests::process::{COMMAND_TIMEOUT, Finished, Process, command};
@@ -135,21 +135,9 @@ pub fn start(lab: &Lab, arguments: &[&str]) -> Result<AgentProcess> {
     AgentProcess::start(&lab.monitor, &[&["-i", MONITOR_INTERFACE], arguments].concat())
 }
 
-/// Writes a pcap file of Ethernet frames, one a millisecond (draft-ietf-opsawg-pcap, section 4).
+/// Writes a pcap file of Ethernet frames, one a millisecond.
 pub fn write_pcap(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
-    let mut file = Vec::new();
-    file.extend(0xa1b2_c3d4_u32.to_le_bytes());
-    file.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    file.extend(65_535u32.to_le_bytes());
-    file.extend(1u32.to_le_bytes());
-    for (number, frame) in frames.iter().enumerate() {
-        let (number, length) = (u32::try_from(number)?, u32::try_from(frame.len())?);
-        for field in [1_700_000_000 + number / 1000, number % 1000 * 1000, length, length] {
-            file.extend(field.to_le_bytes());
-        }
-        file.extend(frame);
-    }
-    fs::write(path, file).with_context(|| path.display().to_string())
+    captures::write(path, frames, Duration::from_millis(1))
 }
 
 /// So many frames of as many UDP flows.

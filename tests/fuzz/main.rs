@@ -19,6 +19,7 @@ use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Measure;
 use tests::captures;
 use tests::frame_table::{ethernet_table, frame_table};
+use tests::tunnels::all_tunnels;
 use tests::wide::EVERYTHING;
 
 use agreement::agree;
@@ -41,9 +42,10 @@ fn seed() -> u64 {
     number("NETFLOW_FUZZ_SEED", 1)
 }
 
-/// The frame table's frames, and those of all captures that are found.
+/// The frame table's frames, tunnels, and the frames of all captures that are found.
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = ethernet_table().into_iter().map(|case| case.frame).collect();
+    seeds.extend(all_tunnels().into_iter().map(|case| case.frame));
     for capture in captures::find().unwrap().unwrap_or_default() {
         let mut file = CaptureFile::open(&capture.path).unwrap();
         // Of a long capture the first packets stand for all.

@@ -1,12 +1,13 @@
 //! Fields that the operator chose, read by tshark as the frames have them, and records with them by nfdump.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tests::agent::{AgentProcess, Signal};
+use tests::captures;
 use tests::frames::{self, ETHERTYPE_IPV4, ETHERTYPE_VLAN};
 use tests::judges::{IPFIX, NETFLOW_V9, Nfcapd, Tshark, TsharkCapture};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
@@ -22,20 +23,8 @@ const EXAMPLE: &str = "32473";
 
 /// A capture with these frames, a second apart.
 fn capture(directory: &Path, frames: &[Vec<u8>]) -> Result<PathBuf> {
-    let mut octets = Vec::new();
-    // Microseconds, version 2.4, snap length, Ethernet.
-    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1] {
-        octets.extend(word.to_le_bytes());
-    }
-    for (second, frame) in (1_767_225_600_u32..).zip(frames) {
-        let length = u32::try_from(frame.len())?;
-        for word in [second, 0, length, length] {
-            octets.extend(word.to_le_bytes());
-        }
-        octets.extend(frame);
-    }
     let path = directory.join("frames.pcap");
-    fs::write(&path, octets)?;
+    captures::write(&path, frames, Duration::from_secs(1))?;
     Ok(path)
 }
 

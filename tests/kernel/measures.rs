@@ -6,22 +6,15 @@ use netflow_common::{
 };
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
 use netflow_user::key::KeyChoice;
-use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, tcp, udp};
+use tests::frames::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ethernet, frame, tcp, udp};
 use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
 use tests::meter::{KernelMeter, LOAD_OPTIONS};
+use tests::tunnels::{OUTER_SOURCE, TunnelCase, inner, ipv4, nested_tunnels, tunnels, unread_tunnels};
 use tests::wide::{EVERYTHING, WideHost, WideKernel};
 
 const INNER: (&str, &str) = ("10.1.0.1:1000", "10.2.0.2:2000");
 
-fn inner() -> Vec<u8> {
-    udp(INNER.0.parse().unwrap(), INNER.1.parse().unwrap(), b"inside")
-}
-
 /// An IPv4 header around a payload: 172.16.0.1 to 172.16.0.2.
-fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    fragment_of(protocol, payload, 0x4000, 7)
-}
-
 fn fragment_of(protocol: u8, payload: &[u8], flags_and_offset: u16, identification: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
@@ -30,15 +23,6 @@ fn fragment_of(protocol: u8, payload: &[u8], flags_and_offset: u16, identificati
     packet.extend([64, protocol, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
     packet.extend(payload);
     packet
-}
-
-/// A UDP datagram to a tunnel's port.
-fn to_port(port: u16, payload: &[u8]) -> Vec<u8> {
-    let mut datagram = [40_000u16.to_be_bytes(), port.to_be_bytes()].concat();
-    datagram.extend((8 + payload.len() as u16).to_be_bytes());
-    datagram.extend([0, 0]);
-    datagram.extend(payload);
-    ipv4(17, &datagram)
 }
 
 fn plain(packet: &[u8]) -> Vec<u8> {
@@ -69,63 +53,22 @@ impl Both {
     }
 }
 
-/// Tunnels around the inner packet: name, outer packet, kind, id.
-fn tunnels() -> Vec<(&'static str, Vec<u8>, Tunnel, u32)> {
-    let bridged = plain(&inner());
-    let gre = |flags: u16, protocol: u16, rest: &[u8], payload: &[u8]| {
-        ipv4(47, &[&flags.to_be_bytes()[..], &protocol.to_be_bytes(), rest, payload].concat())
-    };
-    let vni = |head: [u8; 4], payload: &[u8]| [&head[..], &[0x01, 0x02, 0x03, 0], payload].concat();
-    vec![
-        ("IP in IP", ipv4(4, &inner()), Tunnel::IpInIp, 0),
-        ("GRE", gre(0, 0x0800, &[], &inner()), Tunnel::Gre, 0),
-        ("GRE with a key", gre(0x2000, 0x0800, &[0, 0, 1, 2], &inner()), Tunnel::Gre, 0x102),
-        (
-            "GRE with checksum, key and sequence number",
-            gre(0xb000, 0x0800, &[0, 0, 0, 0, 9, 8, 7, 6, 0, 0, 0, 1], &inner()),
-            Tunnel::Gre,
-            0x0908_0706,
-        ),
-        ("NVGRE", gre(0x2000, 0x6558, &[0, 1, 2, 3], &bridged), Tunnel::GreEthernet, 0x1_0203),
-        ("VXLAN", to_port(4789, &vni([8, 0, 0, 0], &bridged)), Tunnel::Vxlan, 0x1_0203),
-        ("Geneve", to_port(6081, &vni([0, 0, 0x65, 0x58], &bridged)), Tunnel::Geneve, 0x1_0203),
-        (
-            "Geneve with options, IP inside",
-            to_port(6081, &[&vni([2, 0, 0x08, 0], &[])[..], &[7; 8], &inner()].concat()),
-            Tunnel::Geneve,
-            0x1_0203,
-        ),
-        (
-            "GTP-U",
-            to_port(2152, &[&[0x30, 255, 0, 34, 0xde, 0xad, 0xbe, 0xef][..], &inner()].concat()),
-            Tunnel::GtpU,
-            0xdead_beef,
-        ),
-        (
-            "GTP-U with a sequence number and an extension header",
-            to_port(
-                2152,
-                &[&[0x36, 255, 0, 42, 0, 0, 0, 5, 0, 1, 0, 0x85, 1, 0x10, 0x22, 0][..], &inner()].concat(),
-            ),
-            Tunnel::GtpU,
-            5,
-        ),
-    ]
-}
-
 #[test]
 #[ignore = "needs root: loads the kernel program"]
 fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_tunnel_id() {
     let mut both = Both::measuring(EVERYTHING);
-    let directly = both.meter(&[plain(&inner())]).0[0].0;
-    assert_eq!((directly.tunnel, directly.tunnel_id), (0, 0));
-    for (name, packet, tunnel, id) in tunnels() {
-        let (flows, stats) = both.meter(&[plain(&packet)]);
+    for TunnelCase { name, frame, inside } in tunnels().into_iter().chain(nested_tunnels()) {
+        let inside = inside.unwrap();
+        let [(directly, expected)] = both.meter(&[inside.frame]).0[..] else {
+            panic!("{name}: not one flow")
+        };
+        assert_eq!((directly.tunnel, directly.tunnel_id), (0, 0));
+        let (flows, stats) = both.meter(std::slice::from_ref(&frame));
         let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
         assert_eq!(key.flow, directly.flow, "{name}");
-        assert_eq!((key.tunnel, key.tunnel_id), (tunnel as u8, id), "{name}");
-        assert_eq!(counters.flow.octets, inner().len() as u64, "{name}");
-        assert_eq!(counters.layer2_octets, plain(&packet).len() as u64, "{name}");
+        assert_eq!((key.tunnel, key.tunnel_id), (inside.tunnel as u8, inside.id), "{name}");
+        assert_eq!(counters.flow.octets, expected.flow.octets, "{name}");
+        assert_eq!(counters.layer2_octets, frame.len() as u64, "{name}");
         assert_eq!(stats.noted, [0; Note::COUNT], "{name}");
     }
 }
@@ -135,9 +78,10 @@ fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_tunnel_id() {
 fn only_tunnels_that_were_asked_for_are_looked_into() {
     for asked in Tunnel::ALL {
         let mut both = Both::measuring(Measure { tunnels: asked.bit(), ..Measure::DEFAULT });
-        for (name, packet, tunnel, _) in tunnels() {
-            let (flows, _) = both.meter(&[plain(&packet)]);
-            assert_eq!(flows[0].0.tunnel, if tunnel == asked { asked as u8 } else { 0 }, "{name}");
+        for TunnelCase { name, frame, inside } in tunnels() {
+            let (flows, _) = both.meter(&[frame]);
+            let entered = inside.is_some_and(|inside| inside.tunnel == asked);
+            assert_eq!(flows[0].0.tunnel, if entered { asked as u8 } else { 0 }, "{name}");
         }
     }
 }
@@ -146,22 +90,12 @@ fn only_tunnels_that_were_asked_for_are_looked_into() {
 #[ignore = "needs root: loads the kernel program"]
 fn the_outer_packet_is_the_flow_where_the_inside_cannot_be_read() {
     let mut both = Both::measuring(EVERYTHING);
-    let gre = |head: [u8; 4]| ipv4(47, &[&head[..], &[0; 12], &inner()].concat());
-    for (name, packet) in [
-        ("ERSPAN", gre([0x10, 0, 0x88, 0xbe])),
-        ("PPTP", gre([0x30, 1, 0x88, 0x0b])),
-        ("GRE with source routes", gre([0x40, 0, 8, 0])),
-        ("VXLAN without a VNI", to_port(4789, &[&[0; 8][..], &plain(&inner())].concat())),
-        ("a GTP-U echo request", to_port(2152, &[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0])),
-        ("IP in IP that is cut", ipv4(4, &inner()[..12])),
-        ("IP in IP of version 5", ipv4(4, &[0x55; 40])),
-        ("Geneve with ARP", to_port(6081, &[&[0, 0, 8, 6, 0, 0, 1, 0][..], &[0; 28]].concat())),
-    ] {
-        let (flows, stats) = both.meter(&[plain(&packet)]);
+    for TunnelCase { name, frame, .. } in unread_tunnels() {
+        let (flows, stats) = both.meter(std::slice::from_ref(&frame));
         let [(key, counters)] = flows[..] else { panic!("{name}: {flows:?}") };
         assert_eq!((key.tunnel, key.tunnel_id), (0, 0), "{name}");
-        assert_eq!(key.flow.source_address.ipv4_octets(), [172, 16, 0, 1], "{name}");
-        assert_eq!(counters.flow.octets, packet.len() as u64, "{name}");
+        assert_eq!(key.flow.source_address.ipv4_octets(), OUTER_SOURCE, "{name}");
+        assert_eq!(counters.flow.octets as usize, frame.len() - ETHERNET_LENGTH, "{name}");
         assert_eq!(stats.noted[Note::TunnelUnread as usize], 1, "{name}");
     }
 }

@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -186,6 +187,26 @@ fn unix_nanos(text: &str) -> Result<u64> {
     let (seconds, fraction) = text.split_once('.').context("no decimals")?;
     ensure!(fraction.len() == 9, "not nine decimals");
     Ok(seconds.parse::<u64>()? * 1_000_000_000 + fraction.parse::<u64>()?)
+}
+
+/// Writes a pcap file of Ethernet frames, the first one in 2026, each some time after the one before
+/// (draft-ietf-opsawg-pcap, section 4).
+pub fn write(path: &Path, frames: &[Vec<u8>], apart: Duration) -> Result<()> {
+    let mut octets = Vec::new();
+    // Microseconds, version 2.4, snap length, Ethernet.
+    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1] {
+        octets.extend(word.to_le_bytes());
+    }
+    let mut time = Duration::from_secs(1_767_225_600);
+    for frame in frames {
+        let length = u32::try_from(frame.len())?;
+        for word in [u32::try_from(time.as_secs())?, time.subsec_micros(), length, length] {
+            octets.extend(word.to_le_bytes());
+        }
+        octets.extend(frame);
+        time += apart;
+    }
+    fs::write(path, octets).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

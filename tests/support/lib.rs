@@ -15,4 +15,5 @@ pub mod ledger;
 pub mod meter;
 pub mod process;
 pub mod raw;
+pub mod tunnels;
 pub mod wide;

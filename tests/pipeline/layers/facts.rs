@@ -135,10 +135,10 @@ pub fn told(layers: &[Layer], decapsulate: Decapsulate) -> Option<Facts> {
 fn link_facts(link: &[Layer]) -> Vec<(&'static str, u128)> {
     let layers = |name: &'static str| link.iter().filter(move |layer| layer.name == name);
     let first = |layer: &'static str, field| layers(layer).find_map(|layer| layer.number(field)).unwrap_or(0);
-    let tags: Vec<u128> = layers("vlan").map(tag).collect();
+    let tags: Vec<u128> = link.iter().flat_map(tags).collect();
     let tag = |number: usize| tags.get(number).copied().unwrap_or(0);
     let types = link.iter().flat_map(|layer| {
-        let kinds = |name: &str| matches!(name, "eth.type" | "vlan.etype" | "llc.type");
+        let kinds = |name: &str| matches!(name, "eth.type" | "vlan.etype" | "ieee8021ah.etype" | "llc.type");
         layer.numbers_where(kinds).map(|(_, kind)| kind)
     });
     let labels: Vec<u128> = layers("mpls")
@@ -170,9 +170,16 @@ fn frame_length(link: &[Layer]) -> u128 {
     link.first().and_then(|layer| layer.number("len")).unwrap_or(0)
 }
 
-fn tag(layer: &Layer) -> u128 {
-    let bits = |name| layer.number(name).unwrap_or(0);
-    bits("vlan.priority") << 13 | bits("vlan.dei") << 12 | bits("vlan.id")
+/// Tags of one layer, outermost first: service tags may share one.
+fn tags(layer: &Layer) -> Vec<u128> {
+    let of = |names: &[&str]| -> Vec<u128> {
+        layer.numbers_where(|name| names.contains(&name)).map(|(_, number)| number).collect()
+    };
+    let ids = of(&["vlan.id", "ieee8021ad.id", "ieee8021ad.svid", "ieee8021ad.cvid"]);
+    let priorities = of(&["vlan.priority", "ieee8021ad.priority"]);
+    let drops = of(&["vlan.dei", "ieee8021ad.dei"]);
+    let tag = |((id, priority), drop): ((&u128, &u128), &u128)| priority << 13 | drop << 12 | id;
+    ids.iter().zip(&priorities).zip(&drops).map(tag).collect()
 }
 
 /// Of what stands between the outermost IP header and the innermost one.
@@ -195,8 +202,8 @@ fn tunnel_facts(outer: &[Layer]) -> Vec<(&'static str, u128)> {
     let mut facts = vec![("tunnel", tunnel as u128), ("tunnel id", id)];
     // The VLAN id is that of the last Ethernet header, wherever it stands.
     if let Some(bridged) = outer.iter().rposition(|layer| layer.name == "eth") {
-        let inner = outer[bridged..].iter().find(|layer| layer.name == "vlan");
-        facts.push(("VLAN id", inner.map_or(0, |layer| tag(layer) & 0xfff)));
+        let inner = outer[bridged..].iter().flat_map(tags).next();
+        facts.push(("VLAN id", inner.unwrap_or(0) & 0xfff));
     }
     facts
 }
@@ -248,22 +255,29 @@ fn common_facts(class: u128, length: u128, ttl: u128) -> [(&'static str, u128); 
 
 fn ipv6_facts(ip: &Layer, behind: &[Layer]) -> Vec<(&'static str, u128)> {
     let bits = |name| ip.number(name).unwrap_or(0);
-    let next = |name: &str| name.starts_with("ipv6.") && (name.ends_with(".nxt") || name.ends_with(".next"));
+    let next = |name: &str| {
+        name.starts_with("ipv6.") && (name.ends_with(".nxt") || name.ends_with(".next"))
+            || name == "ah.next_header"
+    };
     let mut chain: Vec<u128> = ip.numbers_where(next).map(|(_, protocol)| protocol).collect();
+    let mut spi = ip.numbers("ah.spi").last().unwrap_or(0);
     if let Some(header) = behind.first().filter(|layer| layer.name == "ah") {
         chain.extend(header.numbers("ah.next_header"));
+        spi = header.number("ah.spi").unwrap_or(0);
     }
-    let (offset, more) = (bits("ipv6.fraghdr.offset"), bits("ipv6.fraghdr.more"));
-    let seen = chain.iter().fold(0, |seen, protocol| seen | extension_header(*protocol, offset != 0));
+    // Of two fragment headers the inner one counts.
+    let last = |name: &'static str| ip.numbers(name).last().unwrap_or(0);
+    let (offset, more) = (last("ipv6.fraghdr.offset"), last("ipv6.fraghdr.more"));
     let mut facts = vec![
         ("IP version", 6),
         ("source address", bits("ipv6.src")),
         ("destination address", bits("ipv6.dst")),
         ("protocol", chain.last().copied().unwrap_or(0)),
         ("flow label", bits("ipv6.flow")),
-        ("IPv6 extension headers", seen),
+        ("IPv6 extension headers", extension_headers(&chain, ip.numbers("ipv6.fraghdr.offset"))),
+        ("IPsec SPI", spi),
         ("fragments", u128::from(offset != 0 || more != 0)),
-        ("fragment identification", bits("ipv6.fraghdr.ident")),
+        ("fragment identification", last("ipv6.fraghdr.ident")),
         ("fragment offset", offset),
         ("fragment flags", more << 5),
     ];
@@ -271,13 +285,29 @@ fn ipv6_facts(ip: &Layer, behind: &[Layer]) -> Vec<(&'static str, u128)> {
     facts
 }
 
+/// The headers of a chain that are there: what a later fragment names stands in the first one.
+fn extension_headers(chain: &[u128], mut fragment_offsets: impl Iterator<Item = u128>) -> u128 {
+    let mut seen = 0;
+    for protocol in chain {
+        if *protocol != 44 {
+            seen |= extension_header(*protocol);
+            continue;
+        }
+        match fragment_offsets.next() {
+            Some(0) => seen |= 1 << 4,
+            Some(_) => return seen | 1 << 6,
+            None => {}
+        }
+    }
+    seen
+}
+
 /// Registry "IPFIX ipv6ExtensionHeaders Bits".
-fn extension_header(protocol: u128, is_later_fragment: bool) -> u128 {
+fn extension_header(protocol: u128) -> u128 {
     let bit = match protocol {
         60 => 0,
         0 => 1,
         59 => 2,
-        44 => return if is_later_fragment { 1 << 6 } else { 1 << 4 },
         43 => 5,
         135 => 7,
         50 => 8,
@@ -314,7 +344,8 @@ fn transport_facts(protocol: u128, behind: &[Layer]) -> Vec<(&'static str, u128)
             facts.push(("TCP options", seen));
             facts
         }
-        17 | 136 => ports("udp", "udp.srcport", "udp.dstport"),
+        17 => ports("udp", "udp.srcport", "udp.dstport"),
+        136 => ports("udplite", "udp.srcport", "udp.dstport"),
         33 => ports("dccp", "dccp.srcport", "dccp.dstport"),
         50 => vec![("IPsec SPI", number("esp", "esp.spi"))],
         51 => vec![("IPsec SPI", number("ah", "ah.spi"))],

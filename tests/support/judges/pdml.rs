@@ -11,8 +11,7 @@ use crate::process::{Process, command};
 const READ: Duration = Duration::from_secs(300);
 
 /// The layers whose fields are wanted; others are there without fields.
-const WANTED: &str =
-    "frame eth vlan llc mpls ip ipv6 tcp udp udplite sctp dccp icmp icmpv6 igmp esp ah gre vxlan geneve gtp";
+const WANTED: &str = "frame eth vlan ieee8021ad llc mpls ip ipv6 tcp udp udplite sctp dccp icmp icmpv6 igmp esp ah gre vxlan geneve gtp";
 
 /// Each packet stands for itself, whatever came before it.
 const APART: [&str; 3] = ["ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE"];
