@@ -4,6 +4,8 @@
 mod churn;
 mod collectors;
 mod conservation;
+mod filter;
+mod own_export;
 mod routes;
 mod timeouts;
 mod traffic_control;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use netflow_user::kernel::{AttachOptions, Direction, Hook, Kernel, XdpMode};
+use netflow_user::filter::Filter;
+use netflow_user::kernel::{AttachOptions, Direction, Hook, Kernel, LoadOptions, XdpMode};
 use serde_json::Value;
 use tests::agent::{AgentProcess, Signal};
 use tests::frames::{ETHERTYPE_IPV4, ETHERTYPE_VLAN, ethernet, udp, vlan};
@@ -219,35 +221,40 @@ fn filters_of_an_agent_that_was_killed_are_replaced_and_an_empty_qdisc_is_remove
         .parse()
         .unwrap();
     let how = AttachOptions { mode: XdpMode::Tc, direction: Direction::Both, ..AttachOptions::default() };
-    let attach = || {
-        let mut kernel = Kernel::load(&LOAD_OPTIONS).unwrap();
+    let filter = Filter::compile("tcp").unwrap();
+    let filtering = LoadOptions { filter: Some(Arc::new(filter)), ..LOAD_OPTIONS };
+    let attach = |options: &LoadOptions| {
+        let mut kernel = Kernel::load(options).unwrap();
         kernel.forgo_tcx();
         let attachment = kernel.attach("v0", index, &how).unwrap();
         let found = (attachment.ingress, attachment.egress, attachment.replaced);
         (kernel, found)
     };
     let clsact = (Some(Hook::Clsact), Some(Hook::Clsact));
-    namespace
-        .enter(|| {
-            let (kernel, found) = attach();
-            assert_eq!(found, (clsact.0, clsact.1, 0));
-            // As if it had been killed.
-            std::mem::forget(kernel);
-        })
-        .unwrap();
-    assert!(filters("ingress").contains("netflow_tc_ingress"), "{}", filters("ingress"));
-    namespace
-        .enter(|| {
-            let (mut kernel, found) = attach();
-            assert_eq!(found, (clsact.0, clsact.1, 2));
-            assert!(kernel.detach(index) && !kernel.detach(index));
-        })
-        .unwrap();
+    // What was left is found under whatever name it has.
+    for (options, name) in [(&LOAD_OPTIONS, "netflow_tc_ingress"), (&filtering, "netflow_filter")] {
+        namespace
+            .enter(|| {
+                let (kernel, found) = attach(options);
+                assert_eq!(found, (clsact.0, clsact.1, 0));
+                // As if it had been killed.
+                std::mem::forget(kernel);
+            })
+            .unwrap();
+        assert!(filters("ingress").contains(name), "{}", filters("ingress"));
+        namespace
+            .enter(|| {
+                let (mut kernel, found) = attach(&LOAD_OPTIONS);
+                assert_eq!(found, (clsact.0, clsact.1, 2));
+                assert!(kernel.detach(index) && !kernel.detach(index));
+            })
+            .unwrap();
+    }
     assert_eq!((filters("ingress"), filters("egress")), (String::new(), String::new()));
     assert!(!shown(&["qdisc", "show", "dev", "v0"]).contains("clsact"));
     // Somebody else's qdisc stays.
     namespace.run("tc", &["qdisc", "add", "dev", "v0", "clsact"]).unwrap();
-    namespace.enter(|| drop(attach())).unwrap();
+    namespace.enter(|| drop(attach(&LOAD_OPTIONS))).unwrap();
     assert!(shown(&["qdisc", "show", "dev", "v0"]).contains("clsact"));
     // And what is attached by links is gone with them.
     namespace
