@@ -2,6 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// A mark beside the bits of [`FlowCounters::tcp_control_bits`]: a SYN without ACK was among them. The program leaves it
+/// where flows are paired to biflows; the agent takes it out before anybody else sees the bits.
+pub const INITIAL_SYN: u16 = 0x8000;
+
 /// The measured values of one flow since the last flip, 40 octets: five words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 #[repr(C)]

@@ -16,7 +16,7 @@ mod settings;
 mod wide;
 
 pub use address::{Address, NetworkU16};
-pub use flow_counters::FlowCounters;
+pub use flow_counters::{FlowCounters, INITIAL_SYN};
 pub use flow_key::{FlowKey, IpVersion, Ports};
 pub use kernel_stats::{KernelStats, Loss, Note, Refusal, Skip};
 pub use settings::{ClockReading, Sampling, SamplingMode, Scratch, Settings, WideScratch};

@@ -23,8 +23,10 @@ pub struct Settings {
     pub masked: u8,
     /// 1: messages of the exporter itself are left out where they are sent; 2: also where TC sees them received.
     pub own_export: u8,
+    /// 1: a SYN without ACK leaves [`crate::INITIAL_SYN`] beside the control bits of its flow.
+    pub mark_initial_syn: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Groups of measured values, by [`crate::Group::bit`]: wide entries only.
     pub groups: u32,
     /// Tunnels that are looked into, by [`crate::Tunnel::bit`]: wide entries only.

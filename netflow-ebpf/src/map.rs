@@ -16,8 +16,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netflow_common::{
-    ClockReading, FlowCounters, FlowKey, IpVersion, KernelStats, Loss, Note, Refusal, Scratch, Settings,
-    Skip, names::GENERATIONS,
+    ClockReading, FlowCounters, FlowKey, INITIAL_SYN, IpVersion, KernelStats, Loss, Note, Refusal, Scratch,
+    Settings, Skip, names::GENERATIONS,
 };
 use netflow_ebpf::packet::{self, Notes, Packet};
 
@@ -62,7 +62,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     sampling: 0,
     masked: 0,
     own_export: 0,
-    reserved: [0; 2],
+    mark_initial_syn: 0,
+    reserved: 0,
     groups: 0,
     tunnels: 0,
     seed: 0,
@@ -175,7 +176,7 @@ impl Books {
             add(unsafe { &mut *counters }, packet, self.weight, now);
             return;
         }
-        let counters = FlowCounters {
+        let mut counters = FlowCounters {
             packets: self.weight,
             octets: u64::from(packet.octets),
             first: now,
@@ -185,6 +186,7 @@ impl Books {
             minimum_ttl: packet.ttl,
             maximum_ttl: packet.ttl,
         };
+        mark_initial_syn(&mut counters, packet);
         if flows.insert(&packet.key, &counters, u64::from(BPF_NOEXIST)).is_err() {
             return self.lose(Loss::MapFull, packet);
         }
@@ -254,11 +256,21 @@ pub(crate) fn add(counters: &mut FlowCounters, packet: &Packet, weight: u64, now
     counters.octets += u64::from(packet.octets);
     counters.last = now;
     counters.tcp_control_bits |= packet.tcp_control_bits;
+    mark_initial_syn(counters, packet);
     if packet.ttl < counters.minimum_ttl {
         counters.minimum_ttl = packet.ttl;
     }
     if packet.ttl > counters.maximum_ttl {
         counters.maximum_ttl = packet.ttl;
+    }
+}
+
+/// Leaves a mark where flows are paired and the packet is a SYN without ACK. (Where its entry is written, and no
+/// earlier: before it is clear that there is a packet, the compiler would compute with bits that are not there.)
+#[inline(always)]
+pub(crate) fn mark_initial_syn(counters: &mut FlowCounters, packet: &Packet) {
+    if setting!(mark_initial_syn) != 0 && packet.is_initial_syn() {
+        counters.tcp_control_bits |= INITIAL_SYN;
     }
 }
 

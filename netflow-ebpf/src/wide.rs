@@ -129,6 +129,7 @@ impl Books {
             counters.add_later(delta);
             return Some(());
         }
+        map::mark_initial_syn(&mut delta.flow, packet);
         if flows.insert(&*key, &*delta, u64::from(BPF_NOEXIST)).is_err() {
             self.lose(Loss::MapFull, packet);
             return Some(());

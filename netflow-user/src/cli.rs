@@ -261,6 +261,9 @@ pub struct Measured {
     /// route, vrf, obspoint; a list, may be repeated
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     pub group: Vec<String>,
+    /// Pair both directions of a flow to one record (RFC 5103), with reverse fields; IPFIX only
+    #[arg(long)]
+    pub biflow: bool,
     /// Private Enterprise Number for fields that the registry has no element for
     #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     pub enterprise_number: Option<NonZeroU32>,

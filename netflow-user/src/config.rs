@@ -165,6 +165,8 @@ pub struct ExportConfig {
     pub key: Vec<KeyElement>,
     /// Groups of further fields.
     pub groups: Groups,
+    /// Both directions of a flow are one record.
+    pub biflow: bool,
     /// Enterprise number of this exporter's own elements.
     pub enterprise_number: Option<NonZeroU32>,
     /// How packets are sampled, and that one in so many is metered at the start.
@@ -328,6 +330,7 @@ impl ExportConfig {
             message_size,
             key: measured.key.clone(),
             groups: measured.groups,
+            biflow: measured.biflow,
             enterprise_number: measured.enterprise_number,
             rate: (rate > 0).then_some(rate),
             format: self::format(format),
@@ -356,7 +359,7 @@ impl ExportConfig {
             protocol: message_protocol(protocol),
             key: self.key.clone(),
             groups: self.groups,
-            biflow: false,
+            biflow: self.biflow,
             enterprise_number: self.enterprise_number,
             options: OptionsKinds {
                 sampling: self.sampling.map(|(method, _)| method),

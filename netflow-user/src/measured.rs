@@ -8,6 +8,7 @@ use netflow_common::{Group as MeasuredGroup, SamplingMode, Tunnel};
 
 use crate::{
     cli,
+    flow_cache::Reversible as _,
     kernel::Measure,
     key::{KeyChoice, KeyError},
     message::{Group, Groups, KeyElement},
@@ -42,6 +43,16 @@ pub enum MeasuredError {
         /// The word.
         given: String,
     },
+    /// Sampling by flow takes each direction by itself.
+    #[error(
+        "--biflow cannot pair what --sampling flow:N leaves: it chooses each direction by itself; count:N or random:N"
+    )]
+    BiflowSampledByFlow,
+    /// The counterpart of a key must be a key.
+    #[error(
+        "--biflow needs a key with the same of source and destination: addresses with equal prefix lengths, both ports or none"
+    )]
+    BiflowKey,
     /// Sampling.
     #[error(
         "--sampling {given}: not a method; off, count:N, random:N or flow:N is, with N from 1 to 4294967295"
@@ -61,6 +72,8 @@ pub struct Measured {
     pub key: Vec<KeyElement>,
     /// Further fields.
     pub groups: Groups,
+    /// Flows are paired.
+    pub biflow: bool,
     /// For elements of this exporter's own.
     pub enterprise_number: Option<NonZeroU32>,
 }
@@ -78,17 +91,29 @@ impl Measured {
         }
         let groups = groups(&measured.group)?;
         let (sampling, sampling_interval) = self::sampling(sampling)?;
+        if measured.biflow {
+            if sampling == SamplingMode::FlowHash {
+                return Err(MeasuredError::BiflowSampledByFlow);
+            }
+            if let Some(masks) = key.masks
+                && masks.iter().any(|mask| mask.reversed().as_ref() != Some(mask))
+            {
+                return Err(MeasuredError::BiflowKey);
+            }
+        }
         Ok(Self {
             measure: Measure {
                 join_fragments: measured.fragments == cli::Fragments::Join,
                 groups: groups.iter().fold(key.groups, |bits, group| bits | measured_bit(group)),
                 tunnels,
+                mark_initial_syn: measured.biflow,
                 key_masks: key.masks,
                 sampling,
                 sampling_interval,
             },
             key: key.elements,
             groups,
+            biflow: measured.biflow,
             enterprise_number: measured.enterprise_number,
         })
     }

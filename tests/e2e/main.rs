@@ -1,6 +1,7 @@
 //! The agent as a whole, in networks of its own: what it meters live, and what arrives.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod biflow;
 mod churn;
 mod collectors;
 mod conservation;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use netflow_common::{Address, FirstPacket, FlowCounters, Tunnel, WideCounters, WideKey};
 use netflow_user::{
     message::{Group, InformationElement as E, KeyElement, Protocol, TemplateOptions, TemplateSet},
-    record::{Extras, FlowRecord, Reverse, Route},
+    record::{BiflowDirection, Extras, FlowRecord, Route},
 };
 
 use crate::{NOW, changed, check_file, flows, packer, send, vector, vectors};
@@ -164,9 +164,13 @@ fn ipfix_biflows_are_those_of_the_vector() {
     let templates = TemplateSet::new(&biflow).unwrap();
     let records = flows().map(|record| {
         let counters = FlowCounters { packets: 8, octets: 4242, ..record.counters };
-        let mut reverse = Reverse { counters, start: record.start, end: record.end, biflow_direction: 1 };
+        let mut reverse = FlowRecord { counters, ..record.clone() };
         reverse.start.0 += 5;
-        FlowRecord { reverse: Some(Box::new(reverse)), ..record }
+        FlowRecord {
+            biflow_direction: BiflowDirection::Initiator,
+            reverse: Some(Box::new(reverse)),
+            ..record
+        }
     });
     let mut packer = packer(&templates);
     // The vector's session has sent 21 Data Records.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod anonymised;
+mod biflow;
 mod chosen;
 mod decapsulated;
 #[path = "../pipeline/layers/facts.rs"]

@@ -2,11 +2,13 @@
 //! the values are those that the frames were made with.
 
 use netflow_common::{
-    FlowKey, Group, KernelStats, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters, WideKey,
+    FlowKey, Group, INITIAL_SYN, KernelStats, Loss, Note, Ports, SamplingMode, Skip, Tunnel, WideCounters,
+    WideKey,
 };
 use netflow_user::kernel::{Flip, LoadOptions, Measure};
 use netflow_user::key::KeyChoice;
 use tests::frames::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ethernet, frame, tcp, udp};
+use tests::host::HostMeter;
 use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
 use tests::meter::{KernelMeter, LOAD_OPTIONS};
 use tests::tunnels::{OUTER_SOURCE, TunnelCase, inner, ipv4, nested_tunnels, tunnels, unread_tunnels};
@@ -203,6 +205,39 @@ fn the_round_trip_time_is_that_from_syn_to_syn_ack() {
         } else {
             assert_eq!(measured, 0);
         }
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn a_syn_without_ack_leaves_a_mark_where_flows_are_paired_and_only_there() {
+    let frames = [
+        segment(false, SYN, 99, 0),
+        segment(true, SYN | ACK, 7, 0),
+        segment(false, ACK, 100, 0),
+        frame(&udp(INNER.0.parse().unwrap(), INNER.1.parse().unwrap(), b"no flags")),
+    ];
+    for mark_initial_syn in [true, false] {
+        let measure = Measure { mark_initial_syn, ..Measure::DEFAULT };
+        let options = LoadOptions { measure, ..LOAD_OPTIONS };
+        let (mut kernel, mut host) = (KernelMeter::load(&options, true).unwrap(), HostMeter::new(measure));
+        for frame in &frames {
+            kernel.enter(frame).unwrap();
+            host.enter(frame);
+        }
+        let found = kernel.take().unwrap();
+        assert_eq!(found.difference(&host.take()), None);
+        let mut wide = Both::measuring(Measure { groups: Group::Ttl.bit(), ..measure });
+        let wide = wide.meter(&frames).0.into_iter().map(|(key, counters)| (key.flow, counters.flow));
+        let both: Vec<_> = found.flows.into_iter().chain(wide).collect();
+        let mut bits: Vec<_> = both.iter().map(|(key, counters)| (*key, counters.tcp_control_bits)).collect();
+        bits.sort_unstable_by_key(|(key, _)| (key.protocol, key.source_port.value()));
+        let mark = if mark_initial_syn { INITIAL_SYN } else { 0 };
+        let both = u16::from(SYN | ACK);
+        assert_eq!(
+            bits.iter().map(|(_, bits)| *bits).collect::<Vec<_>>(),
+            [mark | both, mark | both, both, both, 0, 0]
+        );
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bytemuck::Zeroable;
 use netflow_common::{
-    FlowCounters, FlowKey, Group, KernelStats, Note, Refusal, SamplingMode, Settings, Skip, WideCounters,
-    WideKey, WideScratch,
+    FlowCounters, FlowKey, Group, INITIAL_SYN, KernelStats, Note, Refusal, SamplingMode, Settings, Skip,
+    WideCounters, WideKey, WideScratch,
 };
 use netflow_ebpf::packet::{
     self, Expectation, FirstFragment, FragmentKey, FragmentState, Handshake, LinkType, Merged, Observer as _,
@@ -141,6 +141,9 @@ impl<V: HostValues> HostMeterOf<V> {
         };
         if self.measure.join_fragments {
             packet::join(&mut packet, observed.fragment, &mut self.fragments);
+        }
+        if self.measure.mark_initial_syn && packet.is_initial_syn() {
+            packet.tcp_control_bits |= INITIAL_SYN;
         }
         count_seen(stats, &packet, &on_wire);
         let metered = Metered { measure: self.measure, packet: &packet, observed, on_wire };

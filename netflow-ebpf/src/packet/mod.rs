@@ -34,6 +34,10 @@ pub use self::{
     wide::{Expectation, Handshake, Segment, TcpState, Wanted, Wide, follow},
 };
 
+/// tcpControlBits (RFC 9293 section 3.1).
+const SYN: u16 = 0x02;
+const ACK: u16 = 0x10;
+
 /// What one packet contributes to its flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
@@ -59,6 +63,12 @@ impl Packet {
     #[inline(always)]
     pub const fn end(&self) -> usize {
         (self.offset + self.octets) as usize
+    }
+
+    /// Whether it is a SYN without ACK.
+    #[inline(always)]
+    pub const fn is_initial_syn(&self) -> bool {
+        self.tcp_control_bits & (SYN | ACK) == SYN
     }
 }
 

@@ -11,12 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::info;
 
-use super::{
-    AgentError,
-    error::chain,
-    interfaces::attach,
-    meter::{Flow, Meter},
-};
+use super::{AgentError, error::chain, flow::Flow, interfaces::attach, meter::Meter};
 use crate::{
     clock,
     interface::{Attempt, Interface},

@@ -8,17 +8,18 @@ use std::{
 };
 
 use netflow_common::{
-    FlowCounters, FlowKey, Group, IpVersion, KernelStats, Note, Refusal, Settings, Skip, WideCounters,
-    WideKey,
+    FlowCounters, FlowKey, Group, INITIAL_SYN, IpVersion, KernelStats, Note, Refusal, Settings, Skip,
+    WideCounters, WideKey,
 };
 use netflow_ebpf::packet::{
     self, Expectation, FirstFragment, Fragment, FragmentKey, FragmentState, Handshake, Notes, Packet,
     PacketObserver, TcpState, Wanted as _, Wide,
 };
 
-use super::meter::Flow;
+use super::flow::Delta;
 use crate::{
     capture::CapturedPacket,
+    drain::Entry,
     filter::{Filter, FilterError},
     kernel::Measure,
     ledger::Tally,
@@ -28,9 +29,6 @@ use crate::{
 const FRAGMENTS: usize = 16_384;
 /// Directions of TCP connections, as in the kernel.
 const CONNECTIONS: usize = 131_072;
-
-/// Key and counters, as the flow cache takes them.
-type EntryOf<F> = (<F as Flow>::CacheKey, <F as Flow>::CacheCounters);
 
 /// Totals and state of a capture that is read.
 pub(super) struct HostMeter {
@@ -47,12 +45,12 @@ pub(super) struct HostMeter {
 }
 
 /// An entry that the host can make of a captured packet.
-pub(super) trait HostEntry: Flow {
+pub(super) trait HostEntry: Entry {
     /// Reads one packet.
     fn read(
         meter: &mut HostMeter,
         captured: &CapturedPacket<'_>,
-    ) -> Result<(Packet, Self::CacheKey, Self::CacheCounters), Refusal>;
+    ) -> Result<(Packet, Self::Key, Self::Counters), Refusal>;
 }
 
 impl HostMeter {
@@ -71,10 +69,10 @@ impl HostMeter {
     }
 
     /// Meters one packet; `None` where it is not a flow packet, or not one that the filter matches.
-    pub(super) fn meter<F: HostEntry>(
+    pub(super) fn meter<E: HostEntry>(
         &mut self,
         captured: &CapturedPacket<'_>,
-    ) -> Result<Option<EntryOf<F>>, FilterError> {
+    ) -> Result<Option<Delta<E>>, FilterError> {
         let CapturedPacket { link_type, octets, wire_length, .. } = *captured;
         let matched = match &self.filter {
             Some(filter) => filter.matches(link_type, octets, wire_length)?,
@@ -88,13 +86,13 @@ impl HostMeter {
             self.stats.skipped_octets[Skip::Filtered as usize] += octets;
             return Ok(None);
         }
-        Ok(self.count::<F>(captured))
+        Ok(self.count::<E>(captured))
     }
 
-    fn count<F: HostEntry>(&mut self, captured: &CapturedPacket<'_>) -> Option<EntryOf<F>> {
+    fn count<E: HostEntry>(&mut self, captured: &CapturedPacket<'_>) -> Option<Delta<E>> {
         self.stats.seen_packets += 1;
         self.now = captured.time_unix_nanos;
-        match F::read(self, captured) {
+        match E::read(self, captured) {
             Ok((packet, key, counters)) => {
                 let octets = u64::from(packet.octets);
                 self.stats.seen_octets += octets;
@@ -115,9 +113,12 @@ impl HostMeter {
         }
     }
 
-    fn join(&mut self, packet: &mut Packet, fragment: Fragment) {
+    fn complete(&mut self, packet: &mut Packet, fragment: Fragment) {
         if self.measure.join_fragments {
             packet::join(packet, fragment, &mut self.fragments);
+        }
+        if self.measure.mark_initial_syn && packet.is_initial_syn() {
+            packet.tcp_control_bits |= INITIAL_SYN;
         }
     }
 
@@ -136,7 +137,7 @@ impl HostEntry for (FlowKey, FlowCounters) {
     ) -> Result<(Packet, FlowKey, FlowCounters), Refusal> {
         let mut observer = PacketObserver::default();
         let mut packet = packet::parse_outer(captured.octets, captured.link_type, &mut observer)?;
-        meter.join(&mut packet, observer.fragment);
+        meter.complete(&mut packet, observer.fragment);
         let mut words: [u64; 6] = bytemuck::cast(packet.key);
         meter.mask(packet.key.ip_version, &mut words);
         let counters = FlowCounters {
@@ -162,7 +163,7 @@ impl HostEntry for (WideKey, WideCounters) {
         let mut wide = Wide::over(meter.measure, &mut entry);
         let mut packet = packet::parse_inner(captured.octets, captured.link_type, &mut wide)?;
         let fragment = wide.fragment();
-        meter.join(&mut packet, fragment);
+        meter.complete(&mut packet, fragment);
         let on_wire = packet::OnWire::one(&packet, captured.wire_length as usize);
         Wide::over(meter.measure, &mut entry).finish(&packet, fragment, &on_wire);
         if meter.measure.group(Group::Tcp) && !fragment.is_some() {

@@ -13,19 +13,20 @@ use tracing::{debug, error, warn};
 use super::{
     AgentError, PATIENCE,
     control::{Attaching, Control},
+    flow::Flow,
     ledger_file::LedgerWriter,
     overload::{Load, Overload},
     queue::{Batch, Queue},
 };
 use crate::{
     clock,
-    drain::{Drain, Entry, TickClock},
+    drain::{Drain, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     interface::Interface,
     kernel::{Flip, Generation, Kernel},
     ledger::{Imbalance, Ledger, Tally},
     message::OptionsData,
-    record::{FlowEndReason, FlowRecord, IntoRecord, anonymisation::Anonymiser},
+    record::{FlowEndReason, FlowRecord, anonymisation::Anonymiser},
     route::Routes,
     time::{Instant, MonotonicNanos},
 };
@@ -82,8 +83,7 @@ impl Outflow {
 
     /// Takes one record.
     pub(super) fn push(&mut self, record: FlowRecord, at: Option<Instant>) {
-        let counters = &record.counters;
-        self.ledger.record(record.end_reason, Tally { packets: counters.packets, octets: counters.octets });
+        self.ledger.record(record.end_reason, Tally { packets: record.packets(), octets: record.octets() });
         self.records.push(record);
         if self.records.len() == BATCH_RECORDS {
             self.flush(at);
@@ -153,40 +153,14 @@ pub(super) fn report(result: Result<(), Imbalance>) {
 /// What is left when the meter has ended, and why it did where nobody asked for it.
 pub(super) type Ended = (Outflow, Option<AgentError>);
 
-/// What is drained, cached and recorded: entries of one width.
-pub(super) trait Flow: Entry<Key = Self::CacheKey, Counters = Self::CacheCounters> {
-    /// The key, as the cache sees it.
-    type CacheKey: Key;
-    /// The counters, as the cache sees them.
-    type CacheCounters: Counters;
-
-    /// The record of an ended flow.
-    fn record(
-        key: Self::CacheKey,
-        counters: Self::CacheCounters,
-        reason: FlowEndReason,
-        clock: &Instant,
-    ) -> FlowRecord;
-}
-
-impl<K: Key, C: Counters> Flow for (K, C)
-where
-    (K, C): Entry<Key = K, Counters = C> + IntoRecord,
-{
-    type CacheKey = K;
-    type CacheCounters = C;
-
-    fn record(key: K, counters: C, reason: FlowEndReason, clock: &Instant) -> FlowRecord {
-        (key, counters).into_record(reason, clock)
-    }
-}
-
 /// Everything between the kernel and the queues.
 pub(super) struct Meter<F: Flow> {
     pub(super) kernel: Kernel,
     pub(super) ticks: TickClock,
-    pub(super) drain: Drain<F>,
-    pub(super) cache: FlowCache<F::CacheKey, F::CacheCounters>,
+    pub(super) drain: Drain<F::Entry>,
+    pub(super) cache: FlowCache<F::Key, F::Counters>,
+    /// Working memory of a merge.
+    pub(super) buffer: Vec<(F::Key, F::Counters)>,
     pub(super) outflow: Outflow,
     pub(super) flip: Flip,
     pub(super) ledger_file: Option<LedgerWriter>,
@@ -279,9 +253,11 @@ impl<F: Flow> Meter<F> {
             // The generation after this one is, too.
             self.kernel.sample_next(interval)?;
         }
-        let Self { kernel, ticks, drain, cache, outflow, .. } = self;
+        let Self { kernel, ticks, drain, cache, buffer, outflow, .. } = self;
         let mut emit = |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None);
-        let drained = drain.take(kernel, frozen, ticks, |deltas| cache.merge_all(deltas, &mut emit))?;
+        let drained = drain.take(kernel, frozen, ticks, |deltas| {
+            F::merge(cache, deltas, ticks.step(), buffer, &mut emit);
+        })?;
         cache.expire(flipped, &mut emit);
         if resampled {
             // What was metered at one rate is not put together with what is metered at another (OPT-SAMP-2,

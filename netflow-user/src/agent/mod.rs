@@ -4,6 +4,7 @@ mod anonymisation;
 mod collector;
 mod control;
 mod error;
+mod flow;
 mod host_meter;
 mod interfaces;
 mod ledger_file;
@@ -32,9 +33,10 @@ use self::{
     anonymisation::anonymiser,
     collector::Collector,
     control::{Attaching, Control},
+    flow::{Flow, Paired},
     interfaces::Metered,
     ledger_file::{LedgerFile, LedgerWriter},
-    meter::{Ended, Flow, Meter, Outflow, report},
+    meter::{Ended, Meter, Outflow, report},
     overload::Overload,
     session::{Outlet, Pacing, Session, SessionClock},
 };
@@ -47,13 +49,18 @@ use crate::{
     clock::{self, KernelClock},
     collect::Listener,
     config::{CollectConfig, FlowsConfig, RunConfig},
-    drain::{Drain, Place, TickClock},
+    drain::{Drain, Entry, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Kernel, SessionSocket, Width},
     ledger::Ledger,
     route::{Follower, Routes},
     time::MonotonicNanos,
 };
+
+/// Entries of the one width.
+type DefaultEntry = (FlowKey, FlowCounters);
+/// And of the other.
+type WideEntry = (WideKey, WideCounters);
 
 /// How long sessions may send after the last record: a collector that takes nothing must not keep the
 /// agent from ending.
@@ -137,9 +144,11 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         attaching: Attaching { how: metered.how(), outcomes },
         overload: Overload::new(config.on_overload, config.load.measure.sampling_interval),
     };
-    let mut metering = match config.load.measure.width() {
-        Width::Default => stages.start::<(FlowKey, FlowCounters)>(interval, meter_stop)?,
-        Width::Wide => stages.start::<(WideKey, WideCounters)>(interval, meter_stop)?,
+    let mut metering = match (config.load.measure.width(), config.export.biflow) {
+        (Width::Default, false) => stages.start::<DefaultEntry>(interval, meter_stop)?,
+        (Width::Wide, false) => stages.start::<WideEntry>(interval, meter_stop)?,
+        (Width::Default, true) => stages.start::<Paired<DefaultEntry>>(interval, meter_stop)?,
+        (Width::Wide, true) => stages.start::<Paired<WideEntry>>(interval, meter_stop)?,
     };
     info!(
         "metering {}: {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
@@ -190,14 +199,17 @@ impl Stages {
     fn start<F>(self, interval: Duration, stop: OwnedFd) -> Result<JoinHandle<Ended>, AgentError>
     where
         F: Flow + 'static,
-        F::CacheKey: Send,
-        F::CacheCounters: Send,
+        <F::Entry as Entry>::Key: Send,
+        <F::Entry as Entry>::Counters: Send,
+        F::Key: Send,
+        F::Counters: Send,
     {
         let meter = Meter::<F> {
             kernel: self.kernel,
             ticks: self.ticks,
             drain: Drain::new(self.drain_place),
             cache: cache(&self.flows)?,
+            buffer: Vec::new(),
             outflow: self.outflow,
             flip: self.flip,
             ledger_file: self.ledger_file,

@@ -44,8 +44,8 @@ impl Batch {
 pub(super) fn volume(records: &[FlowRecord]) -> Volume {
     records.iter().fold(Volume::default(), |sum, record| Volume {
         records: sum.records + 1,
-        packets: sum.packets + record.counters.packets,
-        octets: sum.octets + record.counters.octets,
+        packets: sum.packets + record.packets(),
+        octets: sum.octets + record.octets(),
     })
 }
 

@@ -8,17 +8,18 @@ use std::{
     time::Duration,
 };
 
-use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
+use netflow_common::KernelStats;
 use tracing::info;
 
 use super::{
-    AgentError, Collector, PATIENCE,
+    AgentError, Collector, DefaultEntry, PATIENCE, WideEntry,
     anonymisation::anonymiser,
     cache, finish,
+    flow::{Flow, Paired},
     host_meter::{HostEntry, HostMeter},
     joined,
     ledger_file::LedgerFile,
-    meter::{Flow, Outflow, report},
+    meter::{Outflow, report},
     session::{Pacing, Session, SessionClock},
     terminated,
 };
@@ -36,23 +37,28 @@ use crate::{
 /// The capture's time between two looks at the timeouts, as between two drains of the kernel's maps.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Of the capture's clock, in nanoseconds.
+const CLOCK_STEP: u64 = 1;
+
 /// Meters a capture file.
 ///
 /// # Errors
 /// The step that failed. Of a file that ends in the middle of a packet, the whole packets have been
 /// metered and exported.
 pub async fn read(config: ReadConfig) -> Result<(), AgentError> {
-    match config.measure.width() {
-        Width::Default => read_as::<(FlowKey, FlowCounters)>(config).await,
-        Width::Wide => read_as::<(WideKey, WideCounters)>(config).await,
+    match (config.measure.width(), config.export.biflow) {
+        (Width::Default, false) => read_as::<DefaultEntry>(config).await,
+        (Width::Wide, false) => read_as::<WideEntry>(config).await,
+        (Width::Default, true) => read_as::<Paired<DefaultEntry>>(config).await,
+        (Width::Wide, true) => read_as::<Paired<WideEntry>>(config).await,
     }
 }
 
 async fn read_as<F>(config: ReadConfig) -> Result<(), AgentError>
 where
-    F: HostEntry + 'static,
-    F::CacheKey: Send,
-    F::CacheCounters: Send,
+    F: Flow<Entry: HostEntry> + 'static,
+    F::Key: Send,
+    F::Counters: Send,
 {
     let mut file = CaptureFile::open(&config.file)?;
     // sysUpTime begins with the first packet, so that has to be known before the first message.
@@ -123,26 +129,23 @@ where
 
 /// What stands for the kernel: the same parser, and books like the kernel's.
 struct Reader<F: Flow> {
-    cache: FlowCache<F::CacheKey, F::CacheCounters>,
+    cache: FlowCache<F::Key, F::Counters>,
     meter: HostMeter,
     /// The latest time of a packet, in nanoseconds since 1970: the monotonic clock of this run.
     now: u64,
     next_tick: u64,
 }
 
-impl<F: HostEntry> Reader<F> {
-    fn new(
-        cache: FlowCache<F::CacheKey, F::CacheCounters>,
-        measure: Measure,
-        filter: Option<Arc<Filter>>,
-    ) -> Self {
+impl<F: Flow<Entry: HostEntry>> Reader<F> {
+    fn new(cache: FlowCache<F::Key, F::Counters>, measure: Measure, filter: Option<Arc<Filter>>) -> Self {
         Self { cache, meter: HostMeter::new(measure, filter), now: 0, next_tick: 0 }
     }
 
     fn begin(&mut self, packet: &CapturedPacket<'_>) -> Result<(), FilterError> {
         self.now = packet.time_unix_nanos;
         self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
-        if let Some((key, counters)) = self.meter.meter::<F>(packet)? {
+        if let Some(delta) = self.meter.meter::<F::Entry>(packet)? {
+            let (key, counters) = F::cached(&delta, CLOCK_STEP);
             // The cache is empty: nothing leaves it to make room.
             self.cache.merge(&key, &counters, &mut |_, _, _| {});
         }
@@ -159,8 +162,9 @@ impl<F: HostEntry> Reader<F> {
             self.tick(outflow);
             self.next_tick = self.now.saturating_add(TICK.as_nanos() as u64);
         }
-        if let Some((key, counters)) = self.meter.meter::<F>(packet)? {
+        if let Some(delta) = self.meter.meter::<F::Entry>(packet)? {
             let at = self.instant();
+            let (key, counters) = F::cached(&delta, CLOCK_STEP);
             self.cache.merge(&key, &counters, &mut |key, counters, reason| {
                 outflow.push(F::record(key, counters, reason, &at), Some(at));
             });

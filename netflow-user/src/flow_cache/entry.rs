@@ -1,7 +1,7 @@
 //! What the cache asks of keys and counters: default entries, wide ones and those of biflows are cached alike.
 
-use bytemuck::{Pod, bytes_of};
-use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use netflow_common::{FlowCounters, FlowKey, INITIAL_SYN, WideCounters, WideKey};
 
 const PROTOCOL_TCP: u8 = 6;
 
@@ -22,7 +22,7 @@ pub trait Key: Pod {
 }
 
 /// What is measured of a flow: a delta, or the sum of deltas.
-pub trait Counters: Pod {
+pub trait Counters: Copy + Zeroable {
     /// Packets.
     fn packets(&self) -> u64;
     /// IP octets.
@@ -33,12 +33,14 @@ pub trait Counters: Pod {
     fn last(&self) -> u64;
     /// tcpControlBits of all packets.
     fn tcp_control_bits(&self) -> u16;
+    /// Whether a SYN without ACK was seen; takes the mark of it out of the control bits.
+    fn take_initial_syn(&mut self) -> bool;
     /// Adds what was measured elsewhere, in any order.
     fn merge(&mut self, other: &Self);
     /// The same with no time before `floor`.
     #[must_use]
     fn not_before(self, floor: u64) -> Self;
-    /// No packets, of which the last was at `last`.
+    /// No packets, of which the last was at `last`; the flow goes on.
     #[must_use]
     fn none_since(&self, last: u64) -> Self;
     /// The first packets behind `self`, which has none: what a flow keeps over its records.
@@ -81,6 +83,12 @@ impl Counters for FlowCounters {
         self.tcp_control_bits
     }
 
+    fn take_initial_syn(&mut self) -> bool {
+        let had_one = self.tcp_control_bits & INITIAL_SYN != 0;
+        self.tcp_control_bits &= !INITIAL_SYN;
+        had_one
+    }
+
     fn merge(&mut self, other: &Self) {
         self.merge(other);
     }
@@ -114,6 +122,10 @@ impl Counters for WideCounters {
 
     fn tcp_control_bits(&self) -> u16 {
         self.flow.tcp_control_bits
+    }
+
+    fn take_initial_syn(&mut self) -> bool {
+        self.flow.take_initial_syn()
     }
 
     fn merge(&mut self, other: &Self) {

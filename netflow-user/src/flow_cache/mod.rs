@@ -15,6 +15,7 @@
 //! Each step is O(1) per flow and allocates nothing. A merge reads the index and the flow's own slot, a few cache
 //! misses at a million flows; [`FlowCache::merge_all`] lets them overlap. `tests::measure` says what it takes.
 
+mod biflow;
 mod entry;
 mod eviction;
 mod forced;
@@ -33,6 +34,7 @@ use std::num::NonZeroU32;
 use crate::record::FlowEndReason;
 use crate::time::MonotonicNanos;
 
+pub use self::biflow::{Biflow, Reversible, pair};
 pub use self::entry::{Counters, Key};
 pub use self::timeout::Timeouts;
 
@@ -302,7 +304,7 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
         }
         let mut slot = Slot::new(*key, self.flip);
         // Where it stands in the wheels; the packets are added by the caller.
-        slot.counters = delta.none_since(delta.last());
+        slot.counters = C::zeroed().none_since(delta.last());
         let at = self.slab.insert(slot);
         self.index.insert(&self.slab, hash, at);
         let (end, _) = self.timeouts.end(&slot);

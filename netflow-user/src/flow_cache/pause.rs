@@ -39,8 +39,7 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
         let parked = self.slab.insert(Slot { state: PARKED, parked: at, ..before });
         self.parked.push(&mut self.slab, Chain::Deadline, parked);
         let slot = &mut self.slab[at];
-        slot.restart();
-        slot.ending = 0;
+        slot.renew();
         slot.parked = parked;
     }
 

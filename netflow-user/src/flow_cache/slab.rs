@@ -105,6 +105,13 @@ impl<K: Key, C: Counters> Slot<K, C> {
         self.floor = self.counters.last();
         self.counters = self.counters.none_since(self.floor);
     }
+
+    /// Forgets all but the key and when its last packet was: what comes is another flow.
+    pub fn renew(&mut self) {
+        self.floor = self.counters.last();
+        self.counters = C::zeroed().none_since(self.floor);
+        self.ending = 0;
+    }
 }
 
 /// The array of slots.

@@ -128,7 +128,8 @@ impl Kernel {
             sampling: measure.sampling as u8,
             masked: measure.masks().is_some().into(),
             own_export: options.own_export as u8,
-            reserved: [0; 2],
+            mark_initial_syn: measure.mark_initial_syn.into(),
+            reserved: 0,
             groups: measure.groups,
             tunnels: measure.tunnels,
             // Nobody outside can tell which flows are chosen.

@@ -17,6 +17,8 @@ pub struct Measure {
     pub groups: u32,
     /// Tunnels that are looked into, by [`netflow_common::Tunnel::bit`].
     pub tunnels: u32,
+    /// A SYN without ACK leaves a mark ([`netflow_common::INITIAL_SYN`]): flows are paired to biflows.
+    pub mark_initial_syn: bool,
     /// What tells flows apart, as a mask over the key: of IPv4, of IPv6; `None` is the default key.
     pub key_masks: Option<[WideKey; 2]>,
     /// Which packets are metered.
@@ -31,6 +33,7 @@ impl Measure {
         join_fragments: false,
         groups: 0,
         tunnels: 0,
+        mark_initial_syn: false,
         key_masks: None,
         sampling: SamplingMode::Off,
         sampling_interval: NonZeroU32::MIN,

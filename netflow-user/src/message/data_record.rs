@@ -38,8 +38,10 @@ pub(super) type ValueOf = fn(&FlowRecord, &Context) -> Value;
 
 /// Writes the Data Record of `record` in the layout of `template`.
 pub(super) fn encode(template: &Template, record: &FlowRecord, context: &Context, octets: &mut Octets) {
+    // A record without packets the other way goes by a template without fields of them.
+    let reverse = record.reverse.as_deref().unwrap_or(record);
     for field in &template.fields {
-        match (field.value)(record, context) {
+        match (field.value)(if field.is_reverse { reverse } else { record }, context) {
             Value::Unsigned(value) => octets.put_unsigned(value, field.length),
             Value::MacAddress(address) => octets.put(&address),
             Value::Ipv4Address(address) => octets.put(&address),
@@ -53,7 +55,7 @@ const ICMPV6: u8 = 58;
 /// flowDirection of packets that go out.
 const EGRESS: u8 = 1;
 /// Bits that an element's Range allows: no value outside it is exported (RFC 7012 section 2.1).
-pub(super) const TCP_CONTROL_BITS: u16 = 0x0fff;
+const TCP_CONTROL_BITS: u16 = 0x0fff;
 pub(super) const VLAN_ID: u16 = 0x0fff;
 const FLOW_LABEL: u32 = 0x000f_ffff;
 

@@ -25,6 +25,8 @@ pub(super) struct Row {
     pub prefix_of: Option<E>,
     /// It is there if this group was asked for.
     pub group: Option<Group>,
+    /// It is of the packets from destination to source.
+    pub is_reverse: bool,
 }
 
 impl Row {
@@ -48,7 +50,16 @@ pub(super) const fn always(element: E, length: u16, value: ValueOf) -> Row {
             "only integers have fewer octets than their type (RFC 7011 section 6.2)"
         );
     }
-    Row { element, length, value, key: &[], is_derived: false, prefix_of: None, group: None }
+    Row {
+        element,
+        length,
+        value,
+        key: &[],
+        is_derived: false,
+        prefix_of: None,
+        group: None,
+        is_reverse: false,
+    }
 }
 
 /// A field of the Flow Key, the first of these elements; it is there if one of them is in the key.
@@ -75,6 +86,11 @@ pub(super) fn rows(protocol: Protocol, family: AddressFamily) -> impl Iterator<I
 /// The rows that biflows have after them (RFC 5103); IPFIX only.
 pub(super) fn biflow_rows() -> impl Iterator<Item = &'static Row> {
     BIFLOW.iter()
+}
+
+/// A field that every biflow has, of the packets from destination to source.
+pub(super) const fn reverse(element: E, length: u16, value: ValueOf) -> Row {
+    Row { is_reverse: true, ..always(element, length, value) }
 }
 
 /// What tells the type and code of ICMP.
@@ -184,12 +200,15 @@ static NETFLOW_V9_IPV6: [Row; 21] = [
 
 static BIFLOW: [Row; 9] = [
     always(E::BIFLOW_DIRECTION, 1, group_value::biflow_direction),
-    always(E::REVERSE_PACKET_DELTA_COUNT, 8, group_value::reverse_packets),
-    always(E::REVERSE_OCTET_DELTA_COUNT, 8, group_value::reverse_octets),
-    always(E::REVERSE_FLOW_START_MILLISECONDS, 8, group_value::reverse_start_milliseconds),
-    always(E::REVERSE_FLOW_END_MILLISECONDS, 8, group_value::reverse_end_milliseconds),
-    always(E::REVERSE_TCP_CONTROL_BITS, 2, group_value::reverse_tcp_control_bits),
-    always(E::REVERSE_IP_CLASS_OF_SERVICE, 1, group_value::reverse_class_of_service),
-    always(E::REVERSE_MINIMUM_TTL, 1, group_value::reverse_minimum_ttl),
-    always(E::REVERSE_MAXIMUM_TTL, 1, group_value::reverse_maximum_ttl),
+    reverse(E::REVERSE_PACKET_DELTA_COUNT, 8, value::packets),
+    reverse(E::REVERSE_OCTET_DELTA_COUNT, 8, value::octets),
+    reverse(E::REVERSE_FLOW_START_MILLISECONDS, 8, value::start_milliseconds),
+    reverse(E::REVERSE_FLOW_END_MILLISECONDS, 8, value::end_milliseconds),
+    reverse(E::REVERSE_TCP_CONTROL_BITS, 2, value::tcp_control_bits),
+    Row {
+        key: &[E::IP_CLASS_OF_SERVICE],
+        ..reverse(E::REVERSE_IP_CLASS_OF_SERVICE, 1, group_value::class_of_service).or(Group::Tos)
+    },
+    reverse(E::REVERSE_MINIMUM_TTL, 1, value::minimum_ttl),
+    reverse(E::REVERSE_MAXIMUM_TTL, 1, value::maximum_ttl),
 ];

@@ -6,7 +6,7 @@
 use super::{
     Group as G, InformationElement as E, data_record as value,
     data_record::ValueOf,
-    field_table::{Row, always, key},
+    field_table::{Row, always, key, reverse},
     group_value::{self as of, mpls_label},
     template::AddressFamily,
 };
@@ -23,6 +23,11 @@ const fn group(group: G, element: E, length: u16, value: ValueOf) -> Row {
     always(element, length, value).or(group)
 }
 
+/// A field that a group has of the packets from destination to source.
+const fn other_way(group: G, element: E, length: u16, value: ValueOf) -> Row {
+    reverse(element, length, value).or(group)
+}
+
 /// A field that says how many leading bits of an address are in the key, or in the route.
 const fn prefix(element: E, of: E, value: ValueOf) -> Row {
     Row { prefix_of: Some(of), ..group(G::Route, element, 1, value) }
@@ -35,6 +40,15 @@ pub(super) fn group_rows(family: AddressFamily) -> impl Iterator<Item = &'static
         AddressFamily::Ipv6 => (&OPTIONS_IPV6, &PREFIX_LENGTHS_IPV6),
     };
     COMMON.iter().chain(options).chain(&PLACE).chain(prefix_lengths)
+}
+
+/// The rows that biflows have behind those: what is measured of each direction by itself.
+pub(super) fn biflow_group_rows(family: AddressFamily) -> impl Iterator<Item = &'static Row> {
+    let options = match family {
+        AddressFamily::Ipv4 => &BIFLOW_OPTIONS_IPV4,
+        AddressFamily::Ipv6 => &BIFLOW_OPTIONS_IPV6,
+    };
+    BIFLOW.iter().chain(options)
 }
 
 static COMMON: [Row; 20] = [
@@ -111,4 +125,29 @@ static PREFIX_LENGTHS_IPV6: [Row; 2] = [
         E::DESTINATION_IPV6_ADDRESS,
         value::destination_ipv6_prefix_length,
     ),
+];
+
+static BIFLOW: [Row; 12] = [
+    other_way(G::L2, E::REVERSE_LAYER2_OCTET_DELTA_COUNT, 8, of::layer2_octets),
+    other_way(G::Fragments, E::REVERSE_FRAGMENT_DELTA_COUNT, 4, of::fragments),
+    other_way(G::Size, E::REVERSE_MINIMUM_IP_TOTAL_LENGTH, 8, of::minimum_ip_length),
+    other_way(G::Size, E::REVERSE_MAXIMUM_IP_TOTAL_LENGTH, 8, of::maximum_ip_length),
+    other_way(G::Tcp, E::REVERSE_TCP_RETRANSMITTED_PACKET_DELTA_COUNT, 4, of::tcp_retransmitted),
+    other_way(G::Tcp, E::REVERSE_TCP_OUT_OF_ORDER_PACKET_DELTA_COUNT, 4, of::tcp_out_of_order),
+    other_way(G::Tcp, E::REVERSE_TCP_HANDSHAKE_ROUND_TRIP_TIME, 4, of::round_trip_time),
+    other_way(G::Tos, E::REVERSE_IP_CLASS_OF_SERVICE_UNION, 1, of::class_of_service_union),
+    other_way(G::Dscp, E::REVERSE_IP_DIFF_SERV_CODE_POINT, 1, of::dscp),
+    other_way(G::Ttl, E::REVERSE_IP_TTL, 1, of::ttl),
+    other_way(G::Mpls, E::REVERSE_MPLS_TOP_LABEL_STACK_SECTION, 3, mpls_label::<0>),
+    other_way(G::Spi, E::REVERSE_IP_SEC_SPI, 4, of::ipsec_spi),
+];
+
+static BIFLOW_OPTIONS_IPV4: [Row; 2] = [
+    other_way(G::Opts, E::REVERSE_IPV4_OPTIONS, 4, of::ipv4_options),
+    other_way(G::Opts, E::REVERSE_TCP_OPTIONS_FULL, 8, of::tcp_options),
+];
+
+static BIFLOW_OPTIONS_IPV6: [Row; 2] = [
+    other_way(G::Opts, E::REVERSE_IPV6_EXTENSION_HEADERS_FULL, 4, of::ipv6_extension_headers),
+    other_way(G::Opts, E::REVERSE_TCP_OPTIONS_FULL, 8, of::tcp_options),
 ];

@@ -5,9 +5,9 @@
 
 use netflow_common::{FirstPacket, Tunnel, WideCounters, WideKey};
 
-use crate::record::{FlowRecord, Reverse};
+use crate::record::FlowRecord;
 
-use super::data_record::{Context, TCP_CONTROL_BITS, VLAN_ID, Value};
+use super::data_record::{Context, VLAN_ID, Value};
 
 /// Type octet of layer2SegmentId.
 const SEGMENT_VXLAN: u64 = 1 << 56;
@@ -209,44 +209,6 @@ pub(super) fn tunnel_id(record: &FlowRecord, _: &Context) -> Value {
     measured(record, |key, _| key.tunnel_id.into())
 }
 
-/// A value of the reverse direction. A record without one goes by a template without these fields.
-fn reverse(record: &FlowRecord, value: fn(&Reverse) -> u64) -> Value {
-    Value::Unsigned(record.reverse.as_ref().map_or(0, |reverse| value(reverse)))
-}
-
 pub(super) fn biflow_direction(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.biflow_direction.into())
-}
-
-pub(super) fn reverse_packets(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.counters.packets)
-}
-
-pub(super) fn reverse_octets(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.counters.octets)
-}
-
-pub(super) fn reverse_start_milliseconds(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.start.0)
-}
-
-pub(super) fn reverse_end_milliseconds(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.end.0)
-}
-
-pub(super) fn reverse_tcp_control_bits(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| (reverse.counters.tcp_control_bits & TCP_CONTROL_BITS).into())
-}
-
-/// The key has it, and the key is that of both directions.
-pub(super) fn reverse_class_of_service(record: &FlowRecord, _: &Context) -> Value {
-    Value::Unsigned(record.key.class_of_service.into())
-}
-
-pub(super) fn reverse_minimum_ttl(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.counters.minimum_ttl.into())
-}
-
-pub(super) fn reverse_maximum_ttl(record: &FlowRecord, _: &Context) -> Value {
-    reverse(record, |reverse| reverse.counters.maximum_ttl.into())
+    Value::Unsigned(record.biflow_direction as u64)
 }

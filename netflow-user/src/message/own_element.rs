@@ -15,6 +15,11 @@ elements! {
     TCP_HANDSHAKE_ROUND_TRIP_TIME = 5 "tcpHandshakeRoundTripTime" Unsigned32;
     TUNNEL_TYPE = 6 "tunnelType" Unsigned8;
     TUNNEL_ID = 7 "tunnelId" Unsigned32;
+    REVERSE_FRAGMENT_DELTA_COUNT = 8 "reverseFragmentDeltaCount" Unsigned32;
+    REVERSE_IP_CLASS_OF_SERVICE_UNION = 9 "reverseIpClassOfServiceUnion" Unsigned8;
+    REVERSE_TCP_RETRANSMITTED_PACKET_DELTA_COUNT = 10 "reverseTcpRetransmittedPacketDeltaCount" Unsigned32;
+    REVERSE_TCP_OUT_OF_ORDER_PACKET_DELTA_COUNT = 11 "reverseTcpOutOfOrderPacketDeltaCount" Unsigned32;
+    REVERSE_TCP_HANDSHAKE_ROUND_TRIP_TIME = 12 "reverseTcpHandshakeRoundTripTime" Unsigned32;
 }
 
 /// informationElementSemantics, by its registry.
@@ -50,6 +55,19 @@ pub(super) fn describe(element: E) -> Description {
     use {Semantics as S, Units as U};
     let (semantics, units, text) = match element {
         E::FRAGMENT_DELTA_COUNT => (S::DeltaCounter, U::Packets, "packets that were IP fragments"),
+        E::REVERSE_FRAGMENT_DELTA_COUNT => {
+            (S::DeltaCounter, U::Packets, "fragmentDeltaCount of the other way")
+        }
+        E::REVERSE_IP_CLASS_OF_SERVICE_UNION => (S::Flags, U::None, "ipClassOfServiceUnion of the other way"),
+        E::REVERSE_TCP_RETRANSMITTED_PACKET_DELTA_COUNT => {
+            (S::DeltaCounter, U::Packets, "tcpRetransmittedPacketDeltaCount of the other way")
+        }
+        E::REVERSE_TCP_OUT_OF_ORDER_PACKET_DELTA_COUNT => {
+            (S::DeltaCounter, U::Packets, "tcpOutOfOrderPacketDeltaCount of the other way")
+        }
+        E::REVERSE_TCP_HANDSHAKE_ROUND_TRIP_TIME => {
+            (S::Quantity, U::Microseconds, "tcpHandshakeRoundTripTime of the other way")
+        }
         E::IP_CLASS_OF_SERVICE_UNION => (S::Flags, U::None, "OR of ipClassOfService over the packets"),
         E::TCP_RETRANSMITTED_PACKET_DELTA_COUNT => {
             (S::DeltaCounter, U::Packets, "TCP segments whose octets had been seen before")
@@ -78,7 +96,7 @@ mod tests {
     #[test]
     fn own_elements_are_numbered_without_gaps_and_described() {
         // IPFIX-FLD-2, TYPEINFO-1
-        assert!(E::ALL_OWN.iter().map(E::id).eq(1..=7));
+        assert!(E::ALL_OWN.iter().map(E::id).eq(1..=12));
         for &element in E::ALL_OWN {
             assert!(!E::ALL.iter().any(|other| other.name() == element.name()), "{}", element.name());
             assert!(describe(element).text.len() < 200);

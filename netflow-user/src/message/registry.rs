@@ -113,6 +113,16 @@ elements! {
     REVERSE_IP_CLASS_OF_SERVICE = 5 "reverseIpClassOfService" Unsigned8;
     REVERSE_MINIMUM_TTL = 52 "reverseMinimumTTL" Unsigned8;
     REVERSE_MAXIMUM_TTL = 53 "reverseMaximumTTL" Unsigned8;
+    REVERSE_LAYER2_OCTET_DELTA_COUNT = 352 "reverseLayer2OctetDeltaCount" Unsigned64;
+    REVERSE_MINIMUM_IP_TOTAL_LENGTH = 25 "reverseMinimumIpTotalLength" Unsigned64;
+    REVERSE_MAXIMUM_IP_TOTAL_LENGTH = 26 "reverseMaximumIpTotalLength" Unsigned64;
+    REVERSE_IP_DIFF_SERV_CODE_POINT = 195 "reverseIpDiffServCodePoint" Unsigned8;
+    REVERSE_IP_TTL = 192 "reverseIpTTL" Unsigned8;
+    REVERSE_IPV4_OPTIONS = 208 "reverseIpv4Options" Unsigned32;
+    REVERSE_IPV6_EXTENSION_HEADERS_FULL = 515 "reverseIpv6ExtensionHeadersFull" Unsigned256;
+    REVERSE_TCP_OPTIONS_FULL = 520 "reverseTcpOptionsFull" Unsigned256;
+    REVERSE_MPLS_TOP_LABEL_STACK_SECTION = 70 "reverseMplsTopLabelStackSection" OctetArray;
+    REVERSE_IP_SEC_SPI = 295 "reverseIPSecSPI" Unsigned32;
 }
 
 #[cfg(test)]

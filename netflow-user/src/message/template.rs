@@ -43,6 +43,8 @@ pub struct Field {
     pub enterprise_number: u32,
     /// Whether it is a field of the Flow Key.
     pub is_key: bool,
+    /// Whether it is of the packets from destination to source.
+    pub is_reverse: bool,
     pub(super) value: ValueOf,
 }
 
@@ -54,7 +56,12 @@ impl Field {
             NumberSpace::Reverse => REVERSE,
             NumberSpace::Own => own,
         };
-        Self { element, length, enterprise_number, is_key, value }
+        Self { element, length, enterprise_number, is_key, is_reverse: false, value }
+    }
+
+    /// Of the packets from destination to source.
+    pub(super) const fn of_reverse(self) -> Self {
+        Self { is_reverse: true, ..self }
     }
 
     /// Element ID; in v9 the field type.

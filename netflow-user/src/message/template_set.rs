@@ -12,7 +12,7 @@ use super::{
     Protocol,
     data_record::PrefixLengths,
     field_table::{self, Row},
-    group_table::group_rows,
+    group_table::{biflow_group_rows, group_rows},
     options,
     template::{AddressFamily, Field, Template},
 };
@@ -59,6 +59,9 @@ pub const DEFAULT_KEY: [KeyElement; 12] = [
     KeyElement::whole(E::VLAN_ID),
     KeyElement::whole(E::IP_VERSION),
 ];
+
+/// What the two directions of a biflow do not have in common, so that it does not tell biflows apart.
+const OF_ONE_DIRECTION: [E; 2] = [E::IP_CLASS_OF_SERVICE, E::FLOW_DIRECTION];
 
 /// What records are to hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,9 +111,12 @@ impl TemplateOptions {
     }
 
     fn field(&self, row: &Row) -> Field {
-        let is_key = !row.is_derived && row.key.iter().any(|&element| self.in_key(element).is_some());
+        let in_key = row.key.iter().any(|&element| self.in_key(element).is_some());
+        let is_shared = !row.is_reverse && (!self.biflow || !OF_ONE_DIRECTION.contains(&row.element));
+        let is_key = in_key && !row.is_derived && is_shared;
         let own = self.enterprise_number.map_or(0, NonZeroU32::get);
-        Field::new(row.element, row.length, is_key, own, row.value)
+        let field = Field::new(row.element, row.length, is_key, own, row.value);
+        if row.is_reverse { field.of_reverse() } else { field }
     }
 
     /// Whether the protocol can say what the row says.
@@ -128,9 +134,13 @@ impl TemplateOptions {
     }
 
     /// The fields of one family's records.
-    fn fields(&self, family: AddressFamily, biflow: bool) -> Result<Box<[Field]>, MessageError> {
-        let biflow = biflow.then(field_table::biflow_rows).into_iter().flatten();
-        let rows = field_table::rows(self.protocol, family).chain(biflow).chain(group_rows(family));
+    fn fields(&self, family: AddressFamily, is_biflow: bool) -> Result<Box<[Field]>, MessageError> {
+        let biflow = is_biflow.then(field_table::biflow_rows).into_iter().flatten();
+        let biflow_groups = is_biflow.then(|| biflow_group_rows(family)).into_iter().flatten();
+        let rows = field_table::rows(self.protocol, family)
+            .chain(biflow)
+            .chain(group_rows(family))
+            .chain(biflow_groups);
         let mut fields = Vec::new();
         for row in rows.filter(|row| self.has(row)) {
             match self.check(row) {

@@ -44,8 +44,11 @@ pub struct FlowRecord {
     pub route: Route,
     /// What wide entries have beyond the default.
     pub extras: Option<Box<Extras>>,
-    /// The other direction, where flows are paired to biflows (RFC 5103) and it has packets.
-    pub reverse: Option<Box<Reverse>>,
+    /// How source and destination were told apart, where there is a reverse direction.
+    pub biflow_direction: BiflowDirection,
+    /// The packets from destination to source, where flows are paired to biflows (RFC 5103) and there are any: a record
+    /// of its own, whose source is this one's destination.
+    pub reverse: Option<Box<FlowRecord>>,
 }
 
 /// What a wide entry has: key and counters in full, those of the default included. Where groups are off
@@ -58,17 +61,15 @@ pub struct Extras {
     pub counters: WideCounters,
 }
 
-/// The reverse direction of a biflow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reverse {
-    /// The measured values; `first` and `last` in nanoseconds of the monotonic clock.
-    pub counters: FlowCounters,
-    /// reverse flowStartMilliseconds.
-    pub start: UnixMillis,
-    /// reverse flowEndMilliseconds.
-    pub end: UnixMillis,
-    /// biflowDirection (IANA 239): 0 arbitrary, 1 initiator.
-    pub biflow_direction: u8,
+/// How the source of a biflow was chosen: biflowDirection (IANA 239).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum BiflowDirection {
+    /// 0: nothing tells the directions apart.
+    #[default]
+    Arbitrary = 0,
+    /// 1: the source is the initiator, as far as it can be told.
+    Initiator = 1,
 }
 
 /// What leaves the flow cache: key and counters of any width.
@@ -103,7 +104,18 @@ impl FlowRecord {
             end_reason,
             route: Route::default(),
             extras: None,
+            biflow_direction: BiflowDirection::Arbitrary,
             reverse: None,
         }
+    }
+
+    /// Packets of both directions.
+    pub fn packets(&self) -> u64 {
+        self.counters.packets + self.reverse.as_ref().map_or(0, |reverse| reverse.counters.packets)
+    }
+
+    /// Octets of both directions.
+    pub fn octets(&self) -> u64 {
+        self.counters.octets + self.reverse.as_ref().map_or(0, |reverse| reverse.counters.octets)
     }
 }

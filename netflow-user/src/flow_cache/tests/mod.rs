@@ -1,6 +1,7 @@
 //! The cache from outside: [`endings`] case by case, [`model`] against a naive one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod biflow;
 mod endings;
 mod measure;
 mod model;

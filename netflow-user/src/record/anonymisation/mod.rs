@@ -79,6 +79,9 @@ impl Anonymiser {
                 *mac = truncated(*mac, bits);
             }
         }
+        if let Some(reverse) = &mut record.reverse {
+            self.apply(reverse);
+        }
     }
 
     fn apply_to_addresses(&mut self, record: &mut FlowRecord, is_ipv4: bool, method: Method) {
