@@ -155,6 +155,11 @@ impl Metered {
         format!("{which}{}", self.why)
     }
 
+    /// Whether an interface shows both directions of a flow, mirror ports apart.
+    pub(super) fn sees_both_directions(&self) -> bool {
+        self.how.direction == Direction::Both
+    }
+
     /// Follows the interfaces; does not end.
     pub(super) async fn follow(&mut self, control: &Control, mut outcomes: UnboundedReceiver<Outcome>) {
         loop {

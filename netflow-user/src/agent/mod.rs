@@ -53,6 +53,7 @@ use crate::{
     flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Kernel, SessionSocket, Width},
     ledger::Ledger,
+    message::{InformationElement, KeyElement},
     route::{Follower, Routes},
     time::MonotonicNanos,
 };
@@ -158,6 +159,14 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         sizes.cpus,
         sizes.kernel_memory >> 20
     );
+
+    let by_interface = |part: &KeyElement| part.element == InformationElement::INGRESS_INTERFACE;
+    let one_sided = !metered.sees_both_directions() && !config.load.tap;
+    if config.export.biflow && one_sided && config.export.key.iter().any(by_interface) {
+        warn!(
+            "biflows pair what one interface shows of both directions: it needs --direction both, a mirror port, or a --key without ingressInterface (5-tuple)"
+        );
+    }
 
     let early = tokio::select! {
         () = terminated => None,
