@@ -192,10 +192,11 @@ mod entry {
                 length = whole;
             }
         }
-        // Asked for once more: what is known of it would have the verifier read each packet twice.
-        let merged = context.merged();
         match parsed {
             Ok(mut packet) => {
+                // Asked for once more: what is known of it would have the verifier read each packet twice. (And not
+                // before the match: verifiers of old kernels forget over it which of both it was.)
+                let merged = context.merged();
                 packet.key.interface = context.interface();
                 packet.key.direction = H::DIRECTION;
                 let mut on_wire = OnWire::one(&packet, length);
@@ -228,6 +229,7 @@ mod entry {
                 }
             }
             Err(refusal) => {
+                let merged = context.merged();
                 if !merged.is_one() {
                     books.weigh(merged.segments.max(1));
                 }

@@ -4,12 +4,17 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use netflow_common::{FlowCounters, FlowKey, Group, KernelStats, Tunnel};
 use netflow_user::drain::{Drain, Place, TickClock};
-use netflow_user::kernel::{AttachOptions, Flip, Kernel, LoadOptions, Measure, Outcome, XdpMode};
+use netflow_user::filter::Filter;
+use netflow_user::filter::classic::{ClassicProgram, RawInstruction};
+use netflow_user::kernel::{
+    AttachOptions, EntryPoint, Flip, Kernel, KernelVersion, LoadOptions, Measure, Outcome, OwnExport, XdpMode,
+};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use tests::agent::{AgentProcess, Signal};
 use tests::frames::{frame, udp};
@@ -47,6 +52,8 @@ fn result() -> Result<String> {
         ..Measure::DEFAULT
     };
     let default = programs("default", Measure::DEFAULT)?;
+    let filtered = filters()?;
+    println!("{filtered} programs with a filter before them loaded");
     let frames = frames();
     let in_process = meter(&frames)?;
     let exported = export(&frames)?;
@@ -60,7 +67,8 @@ fn result() -> Result<String> {
 
 /// Loads every program with these settings.
 fn programs(what: &str, measure: Measure) -> Result<String> {
-    let options = LoadOptions { measure, explain: true, map_size: 1024, ..LOAD_OPTIONS };
+    let own_export = OwnExport::LeftOut;
+    let options = LoadOptions { measure, own_export, explain: true, map_size: 1024, ..LOAD_OPTIONS };
     let mut kernel = Kernel::load(&options).with_context(|| format!("loading, {what}"))?;
     let verdicts = kernel.try_every_program();
     for verdict in &verdicts {
@@ -74,6 +82,33 @@ fn programs(what: &str, measure: Measure) -> Result<String> {
     ensure!(refused.is_empty(), "refused, {what}: {}", refused.join(", "));
     let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
     Ok(lines.join(", "))
+}
+
+/// Loads a filter before every program of the meter that this kernel knows. There is no compiler for filters here:
+/// these instructions load octets at known places and at one that depends on others, and ask for the length.
+fn filters() -> Result<usize> {
+    let raw = |code, jump_true, jump_false, k| RawInstruction { code, jump_true, jump_false, k };
+    let instructions = [
+        raw(0x28, 0, 0, 12),
+        raw(0x15, 0, 5, 0x800),
+        raw(0xb1, 0, 0, 14),
+        raw(0x48, 0, 0, 16),
+        raw(0x25, 0, 2, 1000),
+        raw(0x80, 0, 0, 0),
+        raw(0x06, 0, 0, 1),
+        raw(0x06, 0, 0, 0),
+    ];
+    let filter = Some(Arc::new(Filter::of_program(&ClassicProgram::new(&instructions)?)));
+    let options = LoadOptions { filter, map_size: 1024, ..LOAD_OPTIONS };
+    let fragments = KernelVersion::running().is_some_and(|version| version >= KernelVersion::XDP_FRAGMENTS);
+    let mut kernel = Kernel::load_entry_point(&options, fragments).context("loading with a filter")?;
+    let known = EntryPoint::ALL.into_iter().filter(|entry| fragments || *entry != EntryPoint::XdpFragments);
+    let mut loaded = 0;
+    for entry in known {
+        kernel.test(entry).with_context(|| format!("a filter before {entry:?}"))?;
+        loaded += 1;
+    }
+    Ok(loaded)
 }
 
 /// One packet of each flow.
