@@ -45,6 +45,19 @@ impl KernelStats {
         }
     }
 
+    /// Counts flow packets, seen already, of so many IP octets, that are not to be metered as the operator asked for it.
+    #[inline(always)]
+    pub fn skip(&mut self, skip: Skip, packets: u64, octets: u64) {
+        self.seen_octets += octets;
+        // Not by index: the check of its bounds would leave a call to the kernel program's panic handler.
+        let places =
+            (self.skipped_packets.get_mut(skip as usize), self.skipped_octets.get_mut(skip as usize));
+        if let (Some(skipped_packets), Some(skipped_octets)) = places {
+            *skipped_packets += packets;
+            *skipped_octets += octets;
+        }
+    }
+
     /// Packets that are not IP: no flow packets, and nothing wrong with them that the meter could know.
     pub fn not_ip_packets(&self) -> u64 {
         self.counts(Refusal::is_not_ip)

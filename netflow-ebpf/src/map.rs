@@ -153,14 +153,7 @@ impl Books {
     /// Counts a flow packet that is not to be metered, as the operator asked for it.
     #[inline(always)]
     pub(crate) fn skip(&self, skip: Skip, packet: &Packet) {
-        let stats = self.stats();
-        stats.seen_octets += u64::from(packet.octets);
-        let (packets, octets) =
-            (stats.skipped_packets.get_mut(skip as usize), stats.skipped_octets.get_mut(skip as usize));
-        if let (Some(packets), Some(octets)) = (packets, octets) {
-            *packets += self.weight;
-            *octets += u64::from(packet.octets);
-        }
+        self.stats().skip(skip, self.weight, packet.octets.into());
     }
 
     /// Enters a flow packet into its flow, or counts it as lost.
@@ -176,16 +169,7 @@ impl Books {
             add(unsafe { &mut *counters }, packet, self.weight, now);
             return;
         }
-        let mut counters = FlowCounters {
-            packets: self.weight,
-            octets: u64::from(packet.octets),
-            first: now,
-            last: now,
-            flow_label: packet.flow_label,
-            tcp_control_bits: packet.tcp_control_bits,
-            minimum_ttl: packet.ttl,
-            maximum_ttl: packet.ttl,
-        };
+        let mut counters = packet.counters(self.weight, now);
         mark_initial_syn(&mut counters, packet);
         if flows.insert(&packet.key, &counters, u64::from(BPF_NOEXIST)).is_err() {
             return self.lose(Loss::MapFull, packet);

@@ -102,8 +102,9 @@ impl Books {
         let entry = WIDE_SCRATCH.get_ptr_mut(0)?;
         // SAFETY: as above.
         let WideScratch { key, delta, .. } = unsafe { &mut *entry };
+        let now = map::now();
         // SAFETY: as above.
-        Wide::over(AskedFor, unsafe { &mut *entry }).finish(packet, observed.fragment, on_wire);
+        Wide::over(AskedFor, unsafe { &mut *entry }).finish(packet, observed.fragment, on_wire, now);
         self.enter_seen(packet, on_wire.frame_octets);
         if AskedFor.group(Group::Tcp) && !observed.fragment.is_some() {
             // SAFETY: as above.
@@ -111,9 +112,6 @@ impl Books {
             packet::follow(packet, segment, delta, &mut Connections);
         }
         mask(key);
-        let now = map::now();
-        delta.flow.first = now;
-        delta.flow.last = now;
         let Some((index, cpu)) = map::flow_map(self) else {
             self.lose(Loss::CpuWithoutMap, packet);
             return Some(());

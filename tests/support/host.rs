@@ -246,7 +246,7 @@ impl HostValues for WideCounters {
 
     fn entry(metered: &Metered<'_>, mut told: WideScratch, connections: &mut Connections) -> (WideKey, Self) {
         let Metered { measure, packet, observed, on_wire } = *metered;
-        Wide::over(measure, &mut told).finish(packet, observed.fragment, &on_wire);
+        Wide::over(measure, &mut told).finish(packet, observed.fragment, &on_wire, 0);
         if measure.group(Group::Tcp) && !observed.fragment.is_some() {
             let segment = Wide::over(measure, &mut told).segment();
             packet::follow(packet, segment, &mut told.delta, connections);

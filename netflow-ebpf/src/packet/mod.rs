@@ -19,7 +19,7 @@ mod transport;
 mod tunnel;
 mod wide;
 
-use netflow_common::{FlowKey, Note, Refusal};
+use netflow_common::{FlowCounters, FlowKey, Note, Refusal};
 
 use self::tunnel::Inside;
 
@@ -63,6 +63,21 @@ impl Packet {
     #[inline(always)]
     pub const fn end(&self) -> usize {
         (self.offset + self.octets) as usize
+    }
+
+    /// What it adds to its flow at this time, where it stands for so many packets on the wire.
+    #[inline(always)]
+    pub fn counters(&self, packets: u64, now: u64) -> FlowCounters {
+        FlowCounters {
+            packets,
+            octets: self.octets.into(),
+            first: now,
+            last: now,
+            flow_label: self.flow_label,
+            tcp_control_bits: self.tcp_control_bits,
+            minimum_ttl: self.ttl,
+            maximum_ttl: self.ttl,
+        }
     }
 
     /// Whether it is a SYN without ACK.

@@ -79,11 +79,8 @@ impl HostMeter {
             None => true,
         };
         if !matched && let Ok(packet) = packet::parse(octets, link_type) {
-            let octets = u64::from(packet.octets);
             self.stats.seen_packets += 1;
-            self.stats.seen_octets += octets;
-            self.stats.skipped_packets[Skip::Filtered as usize] += 1;
-            self.stats.skipped_octets[Skip::Filtered as usize] += octets;
+            self.stats.skip(Skip::Filtered, 1, packet.octets.into());
             return Ok(None);
         }
         Ok(self.count::<E>(captured))
@@ -140,16 +137,7 @@ impl HostEntry for (FlowKey, FlowCounters) {
         meter.complete(&mut packet, observer.fragment);
         let mut words: [u64; 6] = bytemuck::cast(packet.key);
         meter.mask(packet.key.ip_version, &mut words);
-        let counters = FlowCounters {
-            packets: 1,
-            octets: packet.octets.into(),
-            first: captured.time_unix_nanos,
-            last: captured.time_unix_nanos,
-            flow_label: packet.flow_label,
-            tcp_control_bits: packet.tcp_control_bits,
-            minimum_ttl: packet.ttl,
-            maximum_ttl: packet.ttl,
-        };
+        let counters = packet.counters(1, captured.time_unix_nanos);
         Ok((packet, bytemuck::cast(words), counters))
     }
 }
@@ -165,13 +153,11 @@ impl HostEntry for (WideKey, WideCounters) {
         let fragment = wide.fragment();
         meter.complete(&mut packet, fragment);
         let on_wire = packet::OnWire::one(&packet, captured.wire_length as usize);
-        Wide::over(meter.measure, &mut entry).finish(&packet, fragment, &on_wire);
+        Wide::over(meter.measure, &mut entry).finish(&packet, fragment, &on_wire, captured.time_unix_nanos);
         if meter.measure.group(Group::Tcp) && !fragment.is_some() {
             let segment = Wide::over(meter.measure, &mut entry).segment();
             packet::follow(&packet, segment, &mut entry.delta, meter);
         }
-        entry.delta.flow.first = captured.time_unix_nanos;
-        entry.delta.flow.last = captured.time_unix_nanos;
         let mut words: [u64; 9] = bytemuck::cast(entry.key);
         meter.mask(packet.key.ip_version, &mut words);
         Ok((packet, bytemuck::cast(words), entry.delta))

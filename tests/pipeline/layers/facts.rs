@@ -52,6 +52,7 @@ pub fn found(octets: &[u8], wire_length: usize, decapsulate: Decapsulate) -> Opt
         &packet,
         fragment,
         &netflow_ebpf::packet::OnWire::one(&packet, wire_length),
+        0,
     );
     Some(of_entry(&entry.key, &entry.delta))
 }

@@ -66,18 +66,13 @@ impl<'a, W: Wanted> Wide<'a, W> {
         Segment { sequence: self.segment[0], length: self.segment[1] }
     }
 
-    /// Enters what the packet itself says. Times, interface and direction are the caller's, in `packet.key` and
-    /// in the delta; TCP sequence and handshakes too.
+    /// Enters what the packet itself says. Interface and direction are the caller's, in `packet.key`; TCP sequence and
+    /// handshakes too, in the delta.
     #[inline(always)]
-    pub fn finish(self, packet: &Packet, fragment: Fragment, on_wire: &OnWire) {
+    pub fn finish(self, packet: &Packet, fragment: Fragment, on_wire: &OnWire, now: u64) {
         let Self { wanted, key, delta, .. } = self;
         key.flow = packet.key;
-        delta.flow.packets = on_wire.segments.into();
-        delta.flow.octets = packet.octets.into();
-        delta.flow.flow_label = packet.flow_label;
-        delta.flow.tcp_control_bits = packet.tcp_control_bits;
-        delta.flow.minimum_ttl = packet.ttl;
-        delta.flow.maximum_ttl = packet.ttl;
+        delta.flow = packet.counters(on_wire.segments.into(), now);
         if wanted.group(Group::Layer2) {
             delta.layer2_octets = on_wire.frame_octets as u64;
         }
