@@ -3,12 +3,19 @@
 mod anonymise;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-pub use self::anonymise::Anonymise;
+pub use self::{
+    anonymise::Anonymise,
+    words::{
+        Clock, Direction, ExcludeOwnExport, Format, Fragments, LogFormat, LogLevel, OnOverload, Promiscuous,
+        Protocol, Routes, XdpMode,
+    },
+};
 
 /// Flow exporter for Linux: counts every packet of an interface into flows, exports NetFlow v9 and IPFIX.
 #[derive(Debug, Parser)]
@@ -342,137 +349,6 @@ pub struct Log {
     /// How the log is written
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_short_help = true)]
     pub log_format: LogFormat,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(= $text:literal)?,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
-        pub enum $name { $($(#[$variant_doc])* $(#[value(name = $text)])? $variant,)* }
-    };
-}
-
-words! {
-    /// `--protocol`.
-    Protocol {
-        /// IPFIX, RFC 7011
-        Ipfix,
-        /// NetFlow version 9, RFC 3954
-        V9 = "v9",
-    }
-}
-words! {
-    /// `--direction`.
-    Direction {
-        /// Those that it receives
-        Ingress,
-        /// Those that it sends
-        Egress,
-        /// All
-        Both,
-    }
-}
-words! {
-    /// `--xdp-mode`.
-    XdpMode {
-        /// Native; tc where that is not to be had or taken; generic last
-        Auto,
-        /// XDP in the driver
-        Native,
-        /// TC: in the stack, and exact with packets that the driver or GRO merged
-        Tc,
-        /// XDP in the stack; packets that the driver or GRO merged count as one
-        Generic,
-    }
-}
-words! {
-    /// `--promiscuous`.
-    Promiscuous {
-        /// With --tap
-        Auto,
-        /// Always
-        On,
-        /// Never
-        Off,
-    }
-}
-words! {
-    /// `--on-overload`.
-    OnOverload {
-        /// Packets that find no place are lost, and counted as such
-        Count,
-        /// Fewer packets are metered, which collectors are told, until maps no longer fill up
-        Sample,
-    }
-}
-words! {
-    /// `--fragments`.
-    Fragments {
-        /// Later fragments take the ports of their first one, so that a fragmented flow is one flow
-        Join,
-        /// Later fragments are flows of their own, without ports
-        Separate,
-    }
-}
-words! {
-    /// `--routes`.
-    Routes {
-        /// Follow the routing tables by netlink
-        On,
-        /// Next hops and egress interfaces are 0
-        Off,
-    }
-}
-words! {
-    /// `--exclude-own-export`.
-    ExcludeOwnExport {
-        /// They are counted as own_export
-        On,
-        /// They are metered like other packets
-        Off,
-    }
-}
-words! {
-    /// `--clock`.
-    Clock {
-        /// The kernel's tick
-        Jiffies,
-        /// Nanoseconds
-        Precise,
-    }
-}
-words! {
-    /// `--format`.
-    Format {
-        /// A table: updating on a terminal, else one line per flow
-        Table,
-        /// One JSON object per flow
-        Json,
-    }
-}
-words! {
-    /// `--log-level`.
-    LogLevel {
-        /// Failures
-        Error,
-        /// And what is amiss
-        Warn,
-        /// And what happens
-        Info,
-        /// And why the kernel refuses packets
-        Debug,
-        /// Everything
-        Trace,
-    }
-}
-words! {
-    /// `--log-format`.
-    LogFormat {
-        /// Lines for people
-        Text,
-        /// One JSON object per line
-        Json,
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
