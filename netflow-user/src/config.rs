@@ -1,76 +1,29 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
+mod error;
+
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
 use netflow_common::SamplingMode;
 
+pub use self::error::ConfigError;
 use crate::{
     agent::OnOverload,
     cli,
-    collect::{CollectError, Format, Listener},
+    collect::{Format, Listener},
     drain::Place,
     filter::{Filter, FilterError},
-    flow_cache::{FlowCacheError, Timeouts},
-    interface::{Selection, SelectionError},
+    flow_cache::Timeouts,
+    interface::Selection,
     kernel::{Direction, Flip, LoadOptions, Measure, OwnExport, XdpMode, default_kernel_memory},
-    measured::{Measured, MeasuredError},
+    measured::Measured,
     message::{
-        Anonymised, DEFAULT_KEY, Groups, KeyElement, MessageError, OptionsKinds, Protocol, SamplingMethod,
-        TemplateOptions, TemplateSet,
+        Anonymised, DEFAULT_KEY, Groups, KeyElement, OptionsKinds, Protocol, SamplingMethod, TemplateOptions,
+        TemplateSet,
     },
-    record::anonymisation::{Announcement, AnonymisationError, Key, KeyError, Policy},
+    record::anonymisation::{Announcement, Key, Policy},
     transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
 };
-
-/// A command line that makes no sense: exit code 2.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A collector's URL.
-    #[error(transparent)]
-    Collector(#[from] TransportError),
-    /// Where `netflow collect` is to listen.
-    #[error(transparent)]
-    Listen(#[from] CollectError),
-    /// What is to be measured.
-    #[error(transparent)]
-    Measured(#[from] MeasuredError),
-    /// A filter that libpcap refuses, or no libpcap.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// A timeout.
-    #[error(transparent)]
-    Timeouts(#[from] FlowCacheError),
-    /// Anonymisation rules that do not go together.
-    #[error(transparent)]
-    Anonymisation(#[from] AnonymisationError),
-    /// The key of anonymisation.
-    #[error(transparent)]
-    AnonymisationKey(#[from] KeyError),
-    /// Longer than a datagram can be.
-    #[error("--message-size {octets} is not possible: from 512 to 65507 is")]
-    MessageSize {
-        /// As given.
-        octets: u64,
-    },
-    /// Zero or an age.
-    #[error("--drain-interval {given:?} is not possible: from 10ms to 60s is")]
-    DrainInterval {
-        /// As given.
-        given: Duration,
-    },
-    /// More than the maps can be asked for.
-    #[error("--map-size {given} is not possible: up to 16777216 is")]
-    MapSize {
-        /// As given.
-        given: u32,
-    },
-    /// What the protocol has no words for.
-    #[error(transparent)]
-    Message(#[from] MessageError),
-    /// Interfaces that cannot be asked for.
-    #[error(transparent)]
-    Selection(#[from] SelectionError),
-}
 
 /// `netflow run`.
 #[derive(Clone, Debug)]

@@ -1,0 +1,64 @@
+//! What cannot be decided as it was typed.
+
+use std::time::Duration;
+
+use crate::{
+    collect::CollectError,
+    filter::FilterError,
+    flow_cache::FlowCacheError,
+    interface::SelectionError,
+    measured::MeasuredError,
+    message::MessageError,
+    record::anonymisation::{AnonymisationError, KeyError},
+    transport::TransportError,
+};
+
+/// A command line that makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A collector's URL.
+    #[error(transparent)]
+    Collector(#[from] TransportError),
+    /// Where `netflow collect` is to listen.
+    #[error(transparent)]
+    Listen(#[from] CollectError),
+    /// What is to be measured.
+    #[error(transparent)]
+    Measured(#[from] MeasuredError),
+    /// A filter that libpcap refuses, or no libpcap.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A timeout.
+    #[error(transparent)]
+    Timeouts(#[from] FlowCacheError),
+    /// Anonymisation rules that do not go together.
+    #[error(transparent)]
+    Anonymisation(#[from] AnonymisationError),
+    /// The key of anonymisation.
+    #[error(transparent)]
+    AnonymisationKey(#[from] KeyError),
+    /// Longer than a datagram can be.
+    #[error("--message-size {octets} is not possible: from 512 to 65507 is")]
+    MessageSize {
+        /// As given.
+        octets: u64,
+    },
+    /// Zero or an age.
+    #[error("--drain-interval {given:?} is not possible: from 10ms to 60s is")]
+    DrainInterval {
+        /// As given.
+        given: Duration,
+    },
+    /// More than the maps can be asked for.
+    #[error("--map-size {given} is not possible: up to 16777216 is")]
+    MapSize {
+        /// As given.
+        given: u32,
+    },
+    /// What the protocol has no words for.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// Interfaces that cannot be asked for.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+}
