@@ -1,18 +1,10 @@
 //! Puts packets into tunnels, and into tunnels in tunnels: what stands in their headers is mostly right.
 
+use tests::frames::UDP;
+use tests::tunnels::{BRIDGED, GENEVE, GRE, GTP_U, IPV4_IN_IP, IPV6_IN_IP, VXLAN};
+
 use crate::mutation::{insert, outer_ip, put};
 use crate::random::Random;
-
-const IPV4_IN_IP: u8 = 4;
-const UDP: u8 = 17;
-const IPV6_IN_IP: u8 = 41;
-const GRE: u8 = 47;
-
-const GTP_U: u16 = 2152;
-const VXLAN: u16 = 4789;
-const GENEVE: u16 = 6081;
-/// Transparent Ethernet bridging.
-const BRIDGED: u16 = 0x6558;
 
 /// One more tunnel around the frame's IP packet, or around the whole frame.
 pub fn enclose(frame: &mut Vec<u8>, random: &mut Random) {

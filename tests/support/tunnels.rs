@@ -4,19 +4,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netflow_common::Tunnel;
 
-use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, ethernet, frame, ip, udp, vlan};
+use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, UDP, ethernet, frame, ip, udp, vlan};
 use crate::lab::{FOREIGN_MAC, GENERATOR_MAC};
 
-const IPV4_IN_IP: u8 = 4;
-const UDP: u8 = 17;
-const IPV6_IN_IP: u8 = 41;
-const GRE: u8 = 47;
+/// Protocol number of IPv4 in IP.
+pub const IPV4_IN_IP: u8 = 4;
+/// Of IPv6 in IP.
+pub const IPV6_IN_IP: u8 = 41;
+/// Of GRE.
+pub const GRE: u8 = 47;
 
-const GTP_U: u16 = 2152;
-const VXLAN: u16 = 4789;
-const GENEVE: u16 = 6081;
-/// Transparent Ethernet bridging.
-const BRIDGED: u16 = 0x6558;
+/// Port of GTP-U.
+pub const GTP_U: u16 = 2152;
+/// Of VXLAN.
+pub const VXLAN: u16 = 4789;
+/// Of Geneve.
+pub const GENEVE: u16 = 6081;
+/// EtherType of an Ethernet frame in GRE or Geneve (transparent bridging).
+pub const BRIDGED: u16 = 0x6558;
 
 /// Between whom tunnels are.
 pub const OUTER_SOURCE: [u8; 4] = [172, 16, 0, 1];
