@@ -173,14 +173,30 @@ pub(crate) fn linear_length<C: PacketContext>(context: &C) -> usize {
 /// Sends an offset through memory of which the verifier knows nothing. Only packets with tags, labels
 /// or extension headers come here: the others pay nothing for it.
 #[inline(always)]
-fn forget(offset: usize) -> usize {
+pub(crate) fn forget(offset: usize) -> usize {
     let offset = if offset > HEADER_LIMIT { HEADER_LIMIT } else { offset };
     let Some(scratch) = map::scratch() else { return HEADER_LIMIT };
+    hidden(scratch, offset)
+}
+
+/// An offset by way of memory of which the verifier knows nothing.
+#[inline(always)]
+fn hidden(scratch: *mut Scratch, offset: usize) -> usize {
     // SAFETY: this CPU's scratch value, which nobody else uses while this program runs.
     unsafe {
         ptr::write_volatile(&raw mut (*scratch).offset, offset as u64);
         ptr::read_volatile(&raw const (*scratch).offset) as usize & OFFSET_MASK
     }
+}
+
+/// A length, if it is not below `least`, as the verifier believes it: by way of memory right before it is used, so that
+/// what is compared is the very number that a helper is given. The compiler else compares one and hands over another.
+/// And where `least` is a power of two, or one, it asks for bits that are not zero, from which the verifier of kernels
+/// before 6.8 learns nothing: for it the length may be zero then, which no helper allows.
+#[inline(always)]
+fn known(scratch: *mut Scratch, length: usize, least: usize) -> Option<usize> {
+    let length = hidden(scratch, length);
+    (length >= least).then_some(length)
 }
 
 /// The linear part of a packet.
@@ -223,30 +239,36 @@ impl CopiedFrame {
     /// Copies as many octets as headers may need of a frame of `length` octets, the tag included: it goes
     /// back to where it was taken from.
     #[inline(always)]
-    pub(crate) fn copy<C: PacketContext>(context: &C, length: usize, tag: Option<Tag>) -> Option<Self> {
+    pub(crate) fn copy<C: PacketContext>(
+        context: &C,
+        length: usize,
+        tag: impl FnOnce() -> Option<Tag>,
+    ) -> Option<Self> {
         let scratch = map::scratch()?;
         let length = if length > HEADER_LIMIT { HEADER_LIMIT } else { length };
-        // No frame is shorter, and an IP packet of less has no header. Told that it is not zero, kernels before 6.8
-        // still take it for zero, which the helper does not allow: from `!=` their verifier learns no bounds.
-        if length < SHORTEST_FRAME {
-            return None;
-        }
         let octets = octets_of(scratch);
-        let copied = match tag {
-            // SAFETY: `load` writes at most HEADER_LIMIT octets, which the scratch value has.
-            None => unsafe { context.load(0, octets, length) },
+        // Asked for here: carried along, it would be undefined where there is none, and 5.10 takes no such program.
+        let copied = match tag() {
+            None => {
+                // No frame is shorter, and an IP packet of less has no header.
+                let length = known(scratch, length, SHORTEST_FRAME)?;
+                // SAFETY: `load` writes at most HEADER_LIMIT octets, which the scratch value has.
+                unsafe { context.load(0, octets, length) }
+            }
             Some(tag) => {
-                let behind = TAG_OFFSET + TAG_LENGTH;
+                // With the octet before it, on which the tag is laid then: see `known`. An EtherType stands behind.
+                let (start, behind) = (TAG_OFFSET - 1, TAG_OFFSET - 1 + TAG_LENGTH);
+                let rest = known(scratch, length.checked_sub(behind)?, 1 + size_of::<NetworkU16>())?;
                 // SAFETY: all of it lies within the HEADER_LIMIT octets of the scratch value.
-                length > behind
-                    && unsafe {
-                        ptr::write_unaligned(octets.add(TAG_OFFSET).cast(), tag);
-                        context.load(0, octets, TAG_OFFSET)
-                            && context.load(TAG_OFFSET, octets.add(behind), length - behind)
-                    }
+                unsafe {
+                    let copied =
+                        context.load(start, octets.add(behind), rest) && context.load(0, octets, TAG_OFFSET);
+                    ptr::write_unaligned(octets.add(TAG_OFFSET).cast(), tag);
+                    copied
+                }
             }
         };
-        copied.then_some(Self { scratch, length })
+        copied.then(|| Self { scratch, length: hidden(scratch, length) })
     }
 
     /// Overwrites a number in the copy. (The packet stays as it is.)
@@ -264,6 +286,8 @@ impl Frame for CopiedFrame {
         if offset + size_of::<T>() > HEADER_LIMIT || offset + size_of::<T>() > self.length {
             return None;
         }
+        // What the verifier learned of an offset on the way here it need not compare, when another way comes here.
+        let offset = hidden(self.scratch, offset);
         // SAFETY: offset + size_of::<T>() is at most `length`, compared above, and that at most
         // HEADER_LIMIT, within the array; every pattern of octets is a T. The array is larger than
         // the limit since the verifier does not follow that: it knows the offset's mask only.

@@ -21,7 +21,7 @@ pub struct Fragment {
     pub offset: u16,
     /// Whether more fragments follow.
     pub more: bool,
-    /// Octets of the fragment behind its IP headers.
+    /// Octets of the fragment behind its IP headers; without meaning for a whole packet.
     pub octets: u16,
 }
 
@@ -47,6 +47,12 @@ impl Fragment {
             more: word & 1 != 0,
             octets: (word >> 16) as u16,
         }
+    }
+
+    /// The same word with other octets.
+    #[inline(always)]
+    pub const fn with_octets(word: u64, octets: u16) -> u64 {
+        word & !0xffff_0000 | (octets as u64) << 16
     }
 
     /// Whether it is one.
@@ -93,7 +99,7 @@ pub trait FragmentState {
 /// in [`Packet`]: of what a refusal leaves undefined there the verifier will have none.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PacketObserver {
-    /// [`Fragment::NONE`] for a whole packet.
+    /// What the IP header said of fragmentation.
     pub fragment: Fragment,
     /// Where the transport header stands in the frame.
     pub payload: usize,
@@ -103,6 +109,11 @@ impl Observer for PacketObserver {
     #[inline(always)]
     fn fragment(&mut self, fragment: Fragment) {
         self.fragment = fragment;
+    }
+
+    #[inline(always)]
+    fn fragment_octets(&mut self, octets: u16) {
+        self.fragment.octets = octets;
     }
 
     #[inline(always)]

@@ -18,6 +18,35 @@ const MOBILITY: u8 = 135;
 const HOST_IDENTITY: u8 = 139;
 const SHIM6: u8 = 140;
 
+/// What a Next Header number announces: [`EIGHTS`], [`WORDS`], [`PIECE`], or 0, the upper layer.
+#[inline(always)]
+const fn kind(protocol: u8) -> u8 {
+    match protocol {
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => EIGHTS,
+        AUTHENTICATION => WORDS,
+        FRAGMENT => PIECE,
+        _ => 0,
+    }
+}
+
+/// The same, to be looked up ([`Observer::LOOKS_UP`]).
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut protocol = 0;
+    while protocol < kinds.len() {
+        kinds[protocol] = kind(protocol as u8);
+        protocol += 1;
+    }
+    kinds
+};
+
+/// A header that says its length in units of eight octets.
+const EIGHTS: u8 = 1;
+/// One that says it in words: AH.
+const WORDS: u8 = 2;
+/// The fragment header.
+const PIECE: u8 = 3;
+
 /// The fixed header, 40 octets, fields in wire order.
 #[derive(Clone, Copy, AnyBitPattern)]
 #[repr(C)]
@@ -53,7 +82,8 @@ struct Upper {
     protocol: u8,
     /// From the start of the frame.
     offset: usize,
-    fragment: Fragment,
+    /// It is the middle of a packet.
+    later_fragment: bool,
     unread: bool,
 }
 
@@ -74,11 +104,9 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     let upper = walk(frame, offset + size_of::<Header>(), header.next_header, observer);
     let available = (offset + octets).saturating_sub(upper.offset);
     observer.payload(upper.offset);
-    if upper.fragment.is_some() {
-        observer.fragment(Fragment { octets: available as u16, ..upper.fragment });
-    }
+    observer.fragment_octets(available as u16);
     let transport =
-        transport::read(frame, upper.offset, available, upper.protocol, upper.fragment.offset != 0, observer);
+        transport::read(frame, upper.offset, available, upper.protocol, upper.later_fragment, observer);
     Ok(Packet {
         key: FlowKey {
             source_address: Address::from_words(header.source),
@@ -107,22 +135,22 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
 /// protocol is the number of the header that could not be read.
 #[inline(always)]
 fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, observer: &mut O) -> Upper {
-    let mut upper = Upper { protocol: first, offset, fragment: Fragment::NONE, unread: false };
+    let mut upper = Upper { protocol: first, offset, later_fragment: false, unread: false };
     observer.ipv6_next_header(first);
     for _ in 0..MAX_EXTENSION_HEADERS {
-        let length = match upper.protocol {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => {
+        let length = match kind_for::<O>(upper.protocol) {
+            EIGHTS => {
                 let Some(header) = frame.read::<Extension>(upper.offset) else { break };
                 upper.protocol = header.next_header;
                 (usize::from(header.length) + 1) * 8
             }
-            AUTHENTICATION => {
+            WORDS => {
                 let Some(header) = frame.read::<Extension>(upper.offset) else { break };
                 observer.authentication_header(upper.offset);
                 upper.protocol = header.next_header;
                 (usize::from(header.length) + 2) * 4
             }
-            FRAGMENT => {
+            PIECE => {
                 let Some(header) = frame.read::<FragmentHeader>(upper.offset) else { break };
                 let (identification, word) =
                     (u32::from_be(header.identification), header.offset_and_more.value());
@@ -130,12 +158,13 @@ fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, obs
                 upper.protocol = header.next_header;
                 // An atomic fragment (RFC 6946) has neither, and is whole. A second fragment header counts, too.
                 if word & 0xfff9 != 0 {
-                    upper.fragment =
-                        Fragment { identification, offset: word >> 3, more: word & 1 != 0, octets: 0 };
+                    let (offset, more) = (word >> 3, word & 1 != 0);
+                    observer.fragment(Fragment { identification, offset, more, octets: 0 });
                 }
                 if word & 0xfff8 != 0 {
                     // What follows is the middle of the original packet: no header to read.
                     upper.offset = frame.forget(upper.offset + size_of::<FragmentHeader>());
+                    upper.later_fragment = true;
                     return upper;
                 }
                 size_of::<FragmentHeader>()
@@ -145,16 +174,11 @@ fn walk<F: Frame + ?Sized, O: Observer>(frame: &F, offset: usize, first: u8, obs
         upper.offset = frame.forget(upper.offset + length);
         observer.ipv6_next_header(upper.protocol);
     }
-    upper.unread = matches!(
-        upper.protocol,
-        HOP_BY_HOP
-            | ROUTING
-            | DESTINATION_OPTIONS
-            | MOBILITY
-            | HOST_IDENTITY
-            | SHIM6
-            | AUTHENTICATION
-            | FRAGMENT
-    );
+    upper.unread = kind_for::<O>(upper.protocol) != 0;
     upper
+}
+
+#[inline(always)]
+fn kind_for<O: Observer>(protocol: u8) -> u8 {
+    if O::LOOKS_UP { KINDS[usize::from(protocol)] } else { kind(protocol) }
 }

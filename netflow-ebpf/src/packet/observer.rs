@@ -8,6 +8,10 @@ use super::{Fragment, Frame, Packet};
 
 /// Listens to the parser. What it is told of a layer whose header turns out to be unusable stays told.
 pub trait Observer {
+    /// Whether so much is done with each packet that the verifier must not follow the number of an IPv6 header beyond
+    /// where it is looked at: kinds of headers are then looked up, and not found by comparisons.
+    const LOOKS_UP: bool = false;
+
     /// Whether tunnels of this kind are looked into.
     fn enters(&self, _tunnel: Tunnel) -> bool {
         false
@@ -30,6 +34,9 @@ pub trait Observer {
 
     /// The packet is a fragment.
     fn fragment(&mut self, _fragment: Fragment) {}
+
+    /// How many octets follow the IP headers, told behind `fragment` where that could not know; of whole packets, too.
+    fn fragment_octets(&mut self, _octets: u16) {}
 
     /// The second word of an IPv4 header: identification, flags and fragment offset.
     fn ipv4_fragment_word(&mut self, _identification: u16, _flags_and_offset: u16) {}

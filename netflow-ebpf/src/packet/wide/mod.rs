@@ -99,6 +99,8 @@ impl<'a, W: Wanted> Wide<'a, W> {
 }
 
 impl<W: Wanted> Observer for Wide<'_, W> {
+    const LOOKS_UP: bool = true;
+
     #[inline(always)]
     fn enters(&self, tunnel: Tunnel) -> bool {
         self.wanted.tunnel(tunnel)
@@ -155,6 +157,11 @@ impl<W: Wanted> Observer for Wide<'_, W> {
     #[inline(always)]
     fn fragment(&mut self, fragment: Fragment) {
         *self.fragment = fragment.word();
+    }
+
+    #[inline(always)]
+    fn fragment_octets(&mut self, octets: u16) {
+        *self.fragment = Fragment::with_octets(*self.fragment, octets);
     }
 
     #[inline(always)]

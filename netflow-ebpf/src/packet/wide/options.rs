@@ -56,25 +56,29 @@ pub(super) fn of_tcp<F: Frame + ?Sized>(frame: &F, offset: usize, available: usi
 /// The bit of a header in ipv6ExtensionHeadersFull (registry "IPFIX ipv6ExtensionHeaders Bits"); the upper layer's
 /// protocols have none.
 #[inline(always)]
-pub(super) const fn extension_header_bit(protocol: u8) -> u32 {
-    match protocol {
-        60 => 1 << 0,
-        0 => 1 << 1,
-        59 => 1 << 2,
-        43 => 1 << 5,
-        135 => 1 << 7,
-        50 => 1 << 8,
-        51 => 1 << 9,
-        139 => 1 << 10,
-        140 => 1 << 11,
-        253 => 1 << 12,
-        254 => 1 << 13,
-        _ => 0,
-    }
+pub(super) fn extension_header_bit(protocol: u8) -> u32 {
+    EXTENSION_HEADER_BITS[usize::from(protocol)]
 }
+
+/// By Next Header number. Looked up for the verifier's sake, as the kinds of headers in the parser are.
+static EXTENSION_HEADER_BITS: [u32; 256] = {
+    let mut bits = [0; 256];
+    bits[60] = 1 << 0;
+    bits[0] = 1 << 1;
+    bits[59] = 1 << 2;
+    bits[43] = 1 << 5;
+    bits[135] = 1 << 7;
+    bits[50] = 1 << 8;
+    bits[51] = 1 << 9;
+    bits[139] = 1 << 10;
+    bits[140] = 1 << 11;
+    bits[253] = 1 << 12;
+    bits[254] = 1 << 13;
+    bits
+};
 
 /// The bit of a fragment header: FRA1 of a later fragment, FRA0 else.
 #[inline(always)]
 pub(super) const fn fragment_header_bit(later: bool) -> u32 {
-    if later { 1 << 6 } else { 1 << 4 }
+    1 << (4 + 2 * later as u32)
 }
