@@ -1,12 +1,11 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
 mod error;
+mod export;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use netflow_common::SamplingMode;
-
-pub use self::error::ConfigError;
+pub use self::{error::ConfigError, export::ExportConfig};
 use crate::{
     agent::OnOverload,
     cli,
@@ -17,12 +16,7 @@ use crate::{
     interface::Selection,
     kernel::{Direction, Flip, LoadOptions, Measure, OwnExport, XdpMode, default_kernel_memory},
     measured::Measured,
-    message::{
-        Anonymised, DEFAULT_KEY, Groups, KeyElement, OptionsKinds, Protocol, SamplingMethod, TemplateOptions,
-        TemplateSet,
-    },
-    record::anonymisation::{Announcement, Key, Policy},
-    transport::{CollectorUrl, Destination, ExportProtocol, TransportError},
+    record::anonymisation::{Key, Policy},
 };
 
 /// `netflow run`.
@@ -95,43 +89,6 @@ pub struct FlowsConfig {
     pub timeouts: Timeouts,
     /// Flows in the cache.
     pub cache_size: NonZeroU32,
-}
-
-/// What is sent where.
-#[derive(Clone, Debug)]
-pub struct ExportConfig {
-    /// Collectors; none means the built-in one.
-    pub destinations: Vec<Destination>,
-    /// Protocol for the built-in collector.
-    pub protocol: ExportProtocol,
-    /// Observation Domain ID or Source ID.
-    pub observation_domain_id: u32,
-    /// Template refresh by time.
-    pub template_refresh: Duration,
-    /// Template refresh by messages.
-    pub template_refresh_messages: NonZeroU32,
-    /// Options data refresh.
-    pub options_refresh: Duration,
-    /// Largest message; `None` is the transport's default.
-    pub message_size: Option<usize>,
-    /// The Flow Key, for the templates.
-    pub key: Vec<KeyElement>,
-    /// Groups of further fields.
-    pub groups: Groups,
-    /// Both directions of a flow are one record.
-    pub biflow: bool,
-    /// Enterprise number of this exporter's own elements.
-    pub enterprise_number: Option<NonZeroU32>,
-    /// How packets are sampled, and that one in so many is metered at the start.
-    pub sampling: Option<(SamplingMethod, NonZeroU32)>,
-    /// Options data name the interfaces.
-    pub interface_table: bool,
-    /// Elements whose values are anonymised.
-    pub anonymised: Vec<Anonymised>,
-    /// Records per second and destination.
-    pub rate: Option<u64>,
-    /// How the built-in collector prints.
-    pub format: Format,
 }
 
 impl RunConfig {
@@ -249,93 +206,6 @@ impl FlowsConfig {
     }
 }
 
-impl ExportConfig {
-    fn new(
-        export: cli::Export,
-        measured: &Measured,
-        rate: u64,
-        format: cli::Format,
-    ) -> Result<Self, ConfigError> {
-        let protocol = match export.protocol {
-            cli::Protocol::Ipfix => ExportProtocol::Ipfix,
-            cli::Protocol::V9 => ExportProtocol::NetflowV9,
-        };
-        let message_size = match export.message_size {
-            None => None,
-            Some(octets @ 512..=65_507) => Some(octets as usize),
-            Some(octets) => return Err(ConfigError::MessageSize { octets }),
-        };
-        let destinations = export
-            .collector
-            .iter()
-            .map(|url| Ok(CollectorUrl::from_str(url)?.destination(protocol)))
-            .collect::<Result<Vec<Destination>, TransportError>>()?;
-        let config = Self {
-            destinations,
-            protocol,
-            observation_domain_id: export.observation_domain,
-            template_refresh: export.template_refresh,
-            template_refresh_messages: export.template_refresh_packets,
-            options_refresh: export.options_refresh,
-            sampling: sampling(&measured.measure),
-            interface_table: export.interface_table,
-            anonymised: Vec::new(),
-            message_size,
-            key: measured.key.clone(),
-            groups: measured.groups,
-            biflow: measured.biflow,
-            enterprise_number: measured.enterprise_number,
-            rate: (rate > 0).then_some(rate),
-            format: self::format(format),
-        };
-        // What a protocol cannot say is better known now than at the first record.
-        let protocols = config.destinations.iter().map(|destination| destination.protocol);
-        for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {
-            TemplateSet::new(&config.template_options(protocol))?;
-        }
-        Ok(config)
-    }
-
-    /// Options data say what becomes of addresses (RFC 6235 section 6.1).
-    fn announcing(mut self, policy: Option<&Policy>) -> Self {
-        let announcements = policy.map(Policy::announcements).unwrap_or_default();
-        self.anonymised = announcements
-            .into_iter()
-            .map(|Announcement { element_id, flags, technique }| Anonymised { element_id, flags, technique })
-            .collect();
-        self
-    }
-
-    /// What the records of a destination hold.
-    pub fn template_options(&self, protocol: ExportProtocol) -> TemplateOptions {
-        TemplateOptions {
-            protocol: message_protocol(protocol),
-            key: self.key.clone(),
-            groups: self.groups,
-            biflow: self.biflow,
-            enterprise_number: self.enterprise_number,
-            options: OptionsKinds {
-                sampling: self.sampling.map(|(method, _)| method),
-                interfaces: self.interface_table,
-                // Collectors take the default key for granted.
-                flow_keys: self.key != DEFAULT_KEY,
-                anonymised: self.anonymised.clone(),
-            },
-        }
-    }
-}
-
-/// What collectors are told of sampling.
-fn sampling(measure: &Measure) -> Option<(SamplingMethod, NonZeroU32)> {
-    let method = match measure.sampling {
-        SamplingMode::Off => return None,
-        SamplingMode::Count => SamplingMethod::Count,
-        SamplingMode::Random => SamplingMethod::Random,
-        SamplingMode::FlowHash => SamplingMethod::FlowHash,
-    };
-    Some((method, measure.sampling_interval))
-}
-
 fn filter(expression: Option<&str>) -> Result<Option<Arc<Filter>>, FilterError> {
     expression.map(|expression| Filter::compile(expression).map(Arc::new)).transpose()
 }
@@ -350,13 +220,5 @@ fn format(format: cli::Format) -> Format {
     match format {
         cli::Format::Table => Format::table(),
         cli::Format::Json => Format::Json,
-    }
-}
-
-/// The message room's word for the transport's: the two rooms do not know each other.
-fn message_protocol(protocol: ExportProtocol) -> Protocol {
-    match protocol {
-        ExportProtocol::Ipfix => Protocol::Ipfix,
-        ExportProtocol::NetflowV9 => Protocol::NetflowV9,
     }
 }

@@ -75,7 +75,7 @@ fn bad_collector_urls_are_refused_with_what_is_wrong() {
         ("host:flow", "a number from 1 to 65535"),
         ("tcp://host:4739", "transport 'tcp' is not supported yet, use udp"),
         ("http://host", "unknown transport 'http', use udp"),
-        ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix and v9"),
+        ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
         ("udp://host?color=red", "unknown option 'color', known is protocol"),
         ("udp://[2001:db8::1", "invalid IPv6 address"),
         ("udp://ho st", "invalid"),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod chosen;
+mod netflow_v5;
 mod options;
 mod render;
 mod vectors;

@@ -13,4 +13,5 @@ mod file;
 mod judge;
 mod rows;
 mod sampled;
+mod v5;
 mod wire;

@@ -8,6 +8,7 @@ mod flow;
 mod host_meter;
 mod interfaces;
 mod ledger_file;
+mod messages;
 mod meter;
 mod overload;
 mod queue;

@@ -12,13 +12,13 @@ use tracing::{info, warn};
 
 use super::{
     AgentError,
+    messages::Messages,
     queue::{Batch, Queue, volume},
 };
 use crate::{
     clock::{self, KernelClock},
     config::ExportConfig,
     ledger::{DestinationBooks, Ledger, NotSent},
-    message::{Packer, PackerConfig, TemplateSet},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
     transport::{Destination, Pace, TransportError, UdpTransport},
@@ -84,7 +84,7 @@ impl Outlet {
 pub(super) struct Session {
     queue: Arc<Queue>,
     books: Arc<DestinationBooks>,
-    packer: Packer,
+    messages: Messages,
     transport: UdpTransport,
     clock: SessionClock,
     pacing: Pacing,
@@ -127,23 +127,14 @@ impl Session {
         ledger: &mut Ledger,
     ) -> Result<Outlet, AgentError> {
         let transport = UdpTransport::open(destination, config.message_size).await?;
-        let templates = TemplateSet::new(&config.template_options(destination.protocol))?;
-        let packer_config = PackerConfig {
-            observation_domain_id: config.observation_domain_id,
-            template_refresh: config.template_refresh,
-            template_refresh_messages: config.template_refresh_messages,
-            options_refresh: config.options_refresh,
-            exporter_address: exporter_address(&transport),
-            sys_up_time_origin: origin,
-            message_size: transport.message_limit(),
-        };
-        let packer = Packer::new(packer_config, templates)?;
+        let (address, limit) = (exporter_address(&transport), transport.message_limit());
+        let messages = Messages::new(config, destination.protocol, address, origin, limit)?;
         info!(
             "exporting {} to {} ({}), messages of up to {} octets",
             destination.protocol.name(),
             destination,
             transport.peer(),
-            packer.message_size()
+            messages.message_size()
         );
         let ends = transport.local().ok().map(|local| (local, transport.peer()));
         let books = ledger.join(destination.to_string());
@@ -155,7 +146,7 @@ impl Session {
         let mut session = Self {
             queue: Arc::clone(&queue),
             books: Arc::clone(&books),
-            packer,
+            messages,
             transport,
             clock,
             pacing,
@@ -196,8 +187,10 @@ impl Session {
     async fn templates_due(&self) {
         match &self.clock {
             SessionClock::Live(clock) => {
-                let wait = self.packer.template_deadline().since(clock.now().monotonic);
-                tokio::time::sleep(wait).await;
+                let Some(deadline) = self.messages.template_deadline() else {
+                    return std::future::pending().await;
+                };
+                tokio::time::sleep(deadline.since(clock.now().monotonic)).await;
             }
             // A capture's time stands still between its packets.
             SessionClock::Capture(_) => std::future::pending().await,
@@ -208,7 +201,7 @@ impl Session {
         if let Some(options) = &batch.options {
             // What it does not hold for goes before it.
             self.send(true).await;
-            self.packer.set_options_data(options);
+            self.messages.set_options_data(options);
             self.send(true).await;
             return;
         }
@@ -218,7 +211,7 @@ impl Session {
             self.send(true).await;
         }
         self.at = batch.at;
-        self.pending.extend_from_slice(&batch.records);
+        self.keep(&batch.records);
         let waiting = self.queue.records() + self.pending.len() as u64;
         if let Pacing::Spread(interval) = self.pacing {
             let needed = (waiting as f64 / (interval.as_secs_f64() * 0.8)) as u64;
@@ -231,10 +224,21 @@ impl Session {
         }
         // The path may have become narrower or wider.
         let limit = self.transport.message_limit();
-        if limit != self.packer.message_size() {
-            let _ = self.packer.set_message_size(limit);
+        if limit != self.messages.message_size() {
+            let _ = self.messages.set_message_size(limit);
         }
         self.send(self.queue.records() == 0).await;
+    }
+
+    /// Takes the records that the protocol has words for; the others are counted.
+    fn keep(&mut self, records: &[FlowRecord]) {
+        let before = self.pending.len();
+        self.pending.extend(records.iter().filter(|record| self.messages.can_say(record)).cloned());
+        if self.pending.len() - before < records.len() {
+            let rest: Vec<_> =
+                records.iter().filter(|record| !self.messages.can_say(record)).cloned().collect();
+            self.books.not_sent(NotSent::NotInProtocol, volume(&rest));
+        }
     }
 
     /// Sends full messages, and with `all` a last one that is not full (and templates that are due).
@@ -246,7 +250,7 @@ impl Session {
                 SessionClock::Capture(start) => self.at.unwrap_or(*start),
             };
             let records = self.pending.get(sent..).unwrap_or_default();
-            let Some(message) = self.packer.next_message(records, now) else { break };
+            let Some(message) = self.messages.next_message(records, now) else { break };
             if !all && message.records == records.len() {
                 // More is in the queue, and this message may take some of it.
                 break;
@@ -269,7 +273,8 @@ impl Session {
             match result {
                 Ok(()) => self.books.message_sent(octets, volume),
                 Err(TransportError::TooLong { limit, .. })
-                    if limit < self.packer.message_size() && self.packer.set_message_size(limit).is_ok() =>
+                    if limit < self.messages.message_size()
+                        && self.messages.set_message_size(limit).is_ok() =>
                 {
                     // Not committed: the same records go into smaller messages.
                     continue;
@@ -284,7 +289,7 @@ impl Session {
                     given_up = Some(error);
                 }
             }
-            self.packer.commit();
+            self.messages.commit();
             sent += taken;
             self.note_health(refused > 0, given_up);
         }
@@ -298,7 +303,7 @@ impl Session {
         }
         if given_up.is_some() {
             // It may have held templates.
-            self.packer.announce_templates();
+            self.messages.announce_templates();
         }
         let health = match (&given_up, refused) {
             (Some(_), _) => Health::Failing,
@@ -319,7 +324,7 @@ impl Session {
             None => {
                 info!("collector {peer}: takes messages again");
                 // It may have been restarted, or have missed them.
-                self.packer.announce_templates();
+                self.messages.announce_templates();
             }
         }
         self.health = health;

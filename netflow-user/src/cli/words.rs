@@ -17,6 +17,8 @@ words! {
         Ipfix,
         /// NetFlow version 9, RFC 3954
         V9 = "v9",
+        /// NetFlow version 5
+        V5 = "v5",
     }
 }
 words! {

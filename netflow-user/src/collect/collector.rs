@@ -9,6 +9,7 @@ use nom_derive::Parse;
 
 use super::element::Element;
 use super::flow::{DecodedFlow, SysUpTime};
+use super::netflow_v5::V5Datagram;
 use super::template::{Fields, Template, TemplateSet};
 use super::type_information::{Described, Told};
 use super::value::Value;
@@ -35,7 +36,7 @@ pub struct CollectorCounters {
     pub packets: u64,
     /// Octets of the decoded flows.
     pub octets: u64,
-    /// Datagrams of a version other than 9 and 10.
+    /// Datagrams of a version other than 5, 9 and 10.
     pub unsupported_version: u64,
     /// Datagrams with something in them that could not be read; what comes before it is decoded.
     pub malformed: u64,
@@ -43,7 +44,7 @@ pub struct CollectorCounters {
     pub unknown_template: u64,
     /// Jumps of a sequence number.
     pub sequence_gaps: u64,
-    /// Data Records missing by IPFIX sequence numbers (RFC 7011 section 3.1).
+    /// Data Records missing by sequence numbers of IPFIX (RFC 7011 section 3.1) and v5.
     pub missing_records: u64,
     /// Export Packets missing by NetFlow v9 sequence numbers (RFC 3954 section 5.1).
     pub missing_datagrams: u64,
@@ -119,6 +120,7 @@ impl Collector {
     pub fn decode(&mut self, from: SocketAddr, datagram: &[u8]) -> Vec<DecodedFlow> {
         self.counters.datagrams += 1;
         let message = match datagram {
+            [0, 5, rest @ ..] => return self.decode_v5(from, rest),
             [0, 9, rest @ ..] => netflow_v9(from, rest),
             [0, 10, rest @ ..] => ipfix(from, rest),
             [_, _, ..] => {
@@ -136,6 +138,24 @@ impl Collector {
         let fields_before = session.fields;
         let flows = session.read(&message, &mut self.counters);
         self.fields = self.fields - fields_before + session.fields;
+        self.forget_the_oldest();
+        flows
+    }
+
+    fn decode_v5(&mut self, from: SocketAddr, after_version: &[u8]) -> Vec<DecodedFlow> {
+        let Some(datagram) = V5Datagram::read(from, after_version) else {
+            self.counters.malformed += 1;
+            return Vec::new();
+        };
+        let V5Datagram { engine, flow_sequence, flows, whole } = datagram;
+        self.counters.count(&flows, 0);
+        self.counters.malformed += u64::from(!whole);
+        let key = SessionKey { exporter: from, version: 5, domain: engine };
+        let session = self.sessions.entry(key).or_default();
+        session.heard = self.counters.datagrams;
+        let message =
+            Message { key, sequence: flow_sequence, export_time: 0, uptime: None, sets: &[], whole };
+        session.follow(&message, u32::try_from(flows.len()).ok(), &mut self.counters);
         self.forget_the_oldest();
         flows
     }
@@ -273,10 +293,10 @@ impl Message<'_> {
     /// The counter behind flowStartSysUpTime at the Export Time: v9 says it, an IPFIX Exporter says when
     /// the counter was 0.
     fn clock(&self, started: Option<u64>) -> Option<SysUpTime> {
-        let unix_seconds = self.export_time;
-        let since = |started| (u64::from(unix_seconds) * 1000).wrapping_sub(started) as u32;
+        let unix_millis = u64::from(self.export_time) * 1000;
+        let since = |started| unix_millis.wrapping_sub(started) as u32;
         let uptime = self.uptime.or(started.map(since))?;
-        Some(SysUpTime { uptime, unix_seconds })
+        Some(SysUpTime { uptime, unix_millis })
     }
 }
 

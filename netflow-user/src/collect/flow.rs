@@ -28,9 +28,9 @@ const AHEAD: u32 = 60_000;
 pub struct DecodedFlow {
     /// Where the message came from.
     pub exporter: SocketAddr,
-    /// 9 or 10.
+    /// 5, 9 or 10.
     pub protocol_version: u16,
-    /// Observation Domain ID or Source ID.
+    /// Observation Domain ID or Source ID; engine type and id of v5 in one number.
     pub observation_domain_id: u32,
     /// The fields, well-known ones first.
     pub fields: Vec<(Element, Value)>,
@@ -43,14 +43,14 @@ pub struct DecodedFlow {
 pub(super) struct SysUpTime {
     /// Milliseconds since the device started, as a 32-bit counter.
     pub(super) uptime: u32,
-    /// Seconds since 1970 at the same instant.
-    pub(super) unix_seconds: u32,
+    /// Milliseconds since 1970 at the same instant.
+    pub(super) unix_millis: u64,
 }
 
 impl SysUpTime {
     /// The time of day of `uptime`, another reading of the same counter, which wraps after 49.7 days.
     fn time_of(self, uptime: u32) -> Timestamp {
-        let now = u64::from(self.unix_seconds) * 1000;
+        let now = self.unix_millis;
         let ahead = uptime.wrapping_sub(self.uptime);
         Timestamp::from_millis(if ahead <= AHEAD {
             now + u64::from(ahead)
@@ -224,13 +224,13 @@ mod tests {
 
     #[test]
     fn uptimes_become_times_of_day_across_the_wrap() {
-        let clock = SysUpTime { uptime: 3_600_000, unix_seconds: 1_767_225_600 };
+        let clock = SysUpTime { uptime: 3_600_000, unix_millis: 1_767_225_600_000 };
         let at = |uptime| clock.time_of(uptime).millis();
         assert_eq!(at(3_590_000), 1_767_225_590_000);
         assert_eq!(at(3_600_500), 1_767_225_600_500, "a little ahead of the header");
-        let wrapped = SysUpTime { uptime: 1000, unix_seconds: 1_767_225_600 };
+        let wrapped = SysUpTime { uptime: 1000, unix_millis: 1_767_225_600_000 };
         assert_eq!(wrapped.time_of(u32::MAX).millis(), 1_767_225_600_000 - 1001);
-        let early = SysUpTime { uptime: 100_000, unix_seconds: 1 };
+        let early = SysUpTime { uptime: 100_000, unix_millis: 1000 };
         assert_eq!(early.time_of(0).millis(), 0, "nothing before 1970");
     }
 }

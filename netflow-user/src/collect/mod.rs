@@ -1,6 +1,6 @@
 //! The built-in collector: what an exporter sends, as a table or as JSON.
 //!
-//! In: datagrams of NetFlow v9 and IPFIX, of this exporter or of others. Out: decoded flows, and counters
+//! In: datagrams of NetFlow v5, v9 and IPFIX, of this exporter or of others. Out: decoded flows, and counters
 //! for everything that was lost or not understood. A decoder crate reads headers, templates and values,
 //! so that this project's encoders are not judged by their own author. This room refuses to know how
 //! flows are metered.
@@ -11,6 +11,7 @@ mod error;
 mod flow;
 mod line;
 mod listener;
+mod netflow_v5;
 mod screen;
 mod template;
 mod type_information;

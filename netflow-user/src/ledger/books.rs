@@ -132,7 +132,7 @@ pub struct DestinationLines {
     pub sent: Volume,
     /// Waiting in its queue.
     pub queued: Volume,
-    /// Given up: `queue_full`, `no_buffers`, `message_too_long`, `send_failed`, `shutdown`.
+    /// Given up: `queue_full`, `no_buffers`, `message_too_long`, `send_failed`, `not_in_protocol`, `shutdown`.
     pub not_sent: ByReason<Volume>,
     /// Messages that the socket accepted.
     pub messages: u64,

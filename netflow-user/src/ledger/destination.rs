@@ -60,14 +60,22 @@ pub enum NotSent {
     MessageTooLong,
     /// The socket refused the message for another reason.
     SendFailed,
+    /// The protocol has no words for the record: v5 knows IPv4 only.
+    NotInProtocol,
     /// The agent stopped before the destination took it.
     Shutdown,
 }
 
 impl NotSent {
     /// All of them, in the order of the books.
-    pub const ALL: [Self; 5] =
-        [Self::QueueFull, Self::NoBuffers, Self::MessageTooLong, Self::SendFailed, Self::Shutdown];
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::NoBuffers,
+        Self::MessageTooLong,
+        Self::SendFailed,
+        Self::NotInProtocol,
+        Self::Shutdown,
+    ];
 
     /// The name operators see.
     pub const fn name(self) -> &'static str {
@@ -76,6 +84,7 @@ impl NotSent {
             Self::NoBuffers => "no_buffers",
             Self::MessageTooLong => "message_too_long",
             Self::SendFailed => "send_failed",
+            Self::NotInProtocol => "not_in_protocol",
             Self::Shutdown => "shutdown",
         }
     }

@@ -240,6 +240,7 @@ fn the_books_are_one_json_object_and_one_sentence() {
         "no_buffers": ZERO,
         "message_too_long": ZERO,
         "send_failed": ZERO,
+        "not_in_protocol": ZERO,
         "shutdown": ZERO
       },
       "messages": 2,

@@ -1,7 +1,8 @@
 //! MESSAGE: Flow Records -> finished datagrams.
 //!
 //! In: [`FlowRecord`](crate::record::FlowRecord)s and an instant on both clocks. Out: IPFIX Messages
-//! (RFC 7011) and NetFlow v9 Export Packets (RFC 3954), one Transport Session per [`Packer`]. This
+//! (RFC 7011) and NetFlow v9 Export Packets (RFC 3954), one Transport Session per [`Packer`], and NetFlow v5
+//! datagrams ([`V5Packer`]). This
 //! room refuses to know sockets, clocks and how a flow came to its end.
 
 mod data_record;
@@ -12,6 +13,7 @@ mod group_table;
 mod group_value;
 mod information_element;
 mod ipfix;
+mod netflow_v5;
 mod netflow_v9;
 mod octets;
 mod options;
@@ -23,8 +25,9 @@ mod set;
 mod sys_up_time;
 pub mod template;
 mod template_set;
+mod v5_packer;
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 pub use group::{Group, Groups};
 pub use information_element::{DataType, InformationElement, NumberSpace};
@@ -33,6 +36,7 @@ pub use options::{
 };
 pub use packer::{Message, Packer, PackerConfig};
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
+pub use v5_packer::{LARGEST_INTERVAL, V5Packer, V5PackerConfig};
 
 /// What a Transport Session speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -57,6 +61,32 @@ pub enum MessageError {
         least: usize,
         /// The largest message.
         most: usize,
+    },
+    /// The same for v5.
+    #[error("message size {octets} is out of range: NetFlow v5 needs {least} octets")]
+    MessageSizeOfV5 {
+        /// The size asked for.
+        octets: usize,
+        /// Header and one record.
+        least: usize,
+    },
+    /// Engine type and engine id have 8 bits each.
+    #[error("--observation-domain {given}: NetFlow v5 has room for 0 to 65535")]
+    EngineOfV5 {
+        /// The domain asked for.
+        given: u32,
+    },
+    /// The header has 14 bits for it (V5-HDR-5).
+    #[error("sampling one in {given} cannot be told by NetFlow v5: 1 to {LARGEST_INTERVAL}")]
+    SamplingIntervalOfV5 {
+        /// One in how many.
+        given: NonZeroU32,
+    },
+    /// v5 records are what they are.
+    #[error("NetFlow v5 has a fixed record and cannot say {what}: leave it out, or export v9 or IPFIX")]
+    NotInNetflowV5 {
+        /// What was asked for.
+        what: &'static str,
     },
     /// A period so short would send nothing but templates, or nothing but options data.
     #[error("a refresh of {period:?} is below {least:?}")]

@@ -23,17 +23,29 @@ pub(super) struct SysUpTime {
     pub unix_secs: u32,
     /// Milliseconds since the origin, modulo 2^32: it wraps every 49.7 days.
     pub milliseconds: u32,
+    /// Nanoseconds behind `unix_secs`; v5 states them.
+    pub unix_nsecs: u32,
     instant: MonotonicNanos,
 }
 
 impl SysUpTime {
     /// The whole second that `now` is on the way to; `now` itself if it is one.
     pub fn at_next_second(now: Instant, origin: MonotonicNanos) -> Self {
-        let unix_secs = now.unix_nanos.div_ceil(NANOS_PER_SECOND);
-        let ahead = unix_secs.wrapping_mul(NANOS_PER_SECOND).wrapping_sub(now.unix_nanos);
+        Self::at_next(NANOS_PER_SECOND, now, origin)
+    }
+
+    /// The whole millisecond that `now` is on the way to: for v5, whose header has room for it.
+    pub fn at_next_millisecond(now: Instant, origin: MonotonicNanos) -> Self {
+        Self::at_next(NANOS_PER_MILLI as u64, now, origin)
+    }
+
+    fn at_next(step: u64, now: Instant, origin: MonotonicNanos) -> Self {
+        let unix_nanos = now.unix_nanos.div_ceil(step).wrapping_mul(step);
+        let ahead = unix_nanos.wrapping_sub(now.unix_nanos);
         let instant = MonotonicNanos(now.monotonic.0.wrapping_add(ahead));
         Self {
-            unix_secs: unix_secs as u32,
+            unix_secs: (unix_nanos / NANOS_PER_SECOND) as u32,
+            unix_nsecs: (unix_nanos % NANOS_PER_SECOND) as u32,
             // Rounded up: flow times are rounded down from here, and the origin's own must come out as 0, not as -1.
             milliseconds: -nanos_between(instant, origin).div_euclid(NANOS_PER_MILLI) as u32,
             instant,
@@ -71,6 +83,20 @@ mod tests {
         // V9-HDR-4
         let up = SysUpTime::at_next_second(now(10_250_000_000, 250_000_000), MonotonicNanos(1_000_000_000));
         assert_eq!((up.unix_secs, up.milliseconds), (SECOND as u32 + 1, 10_000));
+    }
+
+    #[test]
+    fn both_times_of_a_v5_header_are_the_next_whole_millisecond() {
+        // V5-HDR-4
+        let up =
+            SysUpTime::at_next_millisecond(now(10_250_400_000, 250_400_000), MonotonicNanos(1_000_000_000));
+        assert_eq!((up.unix_secs, up.unix_nsecs, up.milliseconds), (SECOND as u32, 251_000_000, 9_251));
+        for age in [0, 1, 400_000, 999_999, 12_345_678] {
+            let (time, now) = (MonotonicNanos(10_250_400_000 - age), now(10_250_400_000, 250_400_000));
+            let header = u64::from(up.unix_secs) * 1000 + u64::from(up.unix_nsecs) / 1_000_000;
+            let computed = header - u64::from(up.milliseconds.wrapping_sub(up.of(time)));
+            assert_eq!(computed, now.unix_millis_of(time).0, "{age}");
+        }
     }
 
     #[test]

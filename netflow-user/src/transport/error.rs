@@ -53,7 +53,7 @@ pub enum TransportError {
         key: String,
     },
     /// A value of `protocol` nobody knows.
-    #[error("collector '{url}': unknown protocol '{protocol}', known are ipfix and v9")]
+    #[error("collector '{url}': unknown protocol '{protocol}', known are ipfix, v9 and v5")]
     UnknownProtocol {
         /// What was typed.
         url: String,

@@ -18,6 +18,8 @@ pub enum ExportProtocol {
     Ipfix,
     /// NetFlow version 9 (RFC 3954).
     NetflowV9,
+    /// NetFlow version 5.
+    NetflowV5,
 }
 
 impl ExportProtocol {
@@ -26,7 +28,7 @@ impl ExportProtocol {
     pub fn default_port(self) -> u16 {
         match self {
             Self::Ipfix => 4739,
-            Self::NetflowV9 => 2055,
+            Self::NetflowV9 | Self::NetflowV5 => 2055,
         }
     }
 
@@ -35,6 +37,7 @@ impl ExportProtocol {
         match self {
             Self::Ipfix => "ipfix",
             Self::NetflowV9 => "v9",
+            Self::NetflowV5 => "v5",
         }
     }
 }
@@ -98,6 +101,7 @@ impl FromStr for CollectorUrl {
             protocol = Some(match (key.as_ref(), value.as_ref()) {
                 ("protocol", "ipfix") => ExportProtocol::Ipfix,
                 ("protocol", "v9") => ExportProtocol::NetflowV9,
+                ("protocol", "v5") => ExportProtocol::NetflowV5,
                 ("protocol", other) => {
                     return Err(TransportError::UnknownProtocol { url: typed(), protocol: other.to_owned() });
                 }
@@ -185,8 +189,8 @@ mod tests {
             ("tls://host", "transport 'tls' is not supported yet"),
             ("dtls://host", "transport 'dtls' is not supported yet"),
             ("http://host", "unknown transport 'http', use udp"),
-            ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix and v9"),
-            ("udp://host?protocol", "unknown protocol '', known are ipfix and v9"),
+            ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
+            ("udp://host?protocol", "unknown protocol '', known are ipfix, v9 and v5"),
             ("udp://host?color=red", "unknown option 'color', known is protocol"),
             ("udp://host?protocol=v9&mtu=1", "unknown option 'mtu'"),
             ("udp://[2001:db8::1", "invalid IPv6 address"),
@@ -211,5 +215,7 @@ mod tests {
         let own: CollectorUrl = "host?protocol=v9".parse().unwrap();
         let destination = own.destination(ExportProtocol::Ipfix);
         assert_eq!((destination.port, destination.protocol), (2055, ExportProtocol::NetflowV9));
+        let v5: CollectorUrl = "h?protocol=v5".parse().unwrap();
+        assert_eq!(v5.destination(ExportProtocol::Ipfix).port, 2055);
     }
 }

@@ -110,6 +110,7 @@ const RULES: [Rule; 10] = [
             "netflow-user/src/main.rs",
             "netflow-user/src/cli.rs",
             "netflow-user/src/config.rs",
+            "netflow-user/src/config/",
             "netflow-user/src/measured.rs",
         ],
         must_not_use: &["netflow_user::cli"],

@@ -82,9 +82,9 @@ fn memory_is_bounded_whatever_is_sent() {
 #[test]
 fn unknown_versions_and_foreign_datagrams_are_counted_apart() {
     let mut collector = Collector::new();
-    for datagram in [&[0u8, 5, 0, 1][..], b"GET / HTTP/1.1", &[], &[0], &[0, 9], &[0, 10]] {
+    for datagram in [&[0u8, 7, 0, 1][..], b"GET / HTTP/1.1", &[], &[0], &[0, 9], &[0, 10], &[0, 5, 0, 1]] {
         assert!(collector.decode(exporter(), datagram).is_empty());
     }
     let counters = collector.counters();
-    assert_eq!((counters.datagrams, counters.unsupported_version, counters.malformed), (6, 2, 4));
+    assert_eq!((counters.datagrams, counters.unsupported_version, counters.malformed), (7, 2, 5));
 }

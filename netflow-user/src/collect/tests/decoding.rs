@@ -47,6 +47,47 @@ fn assert_flows(flows: &[DecodedFlow], version: u16) {
 }
 
 #[test]
+fn records_of_netflow_v5_decode_with_their_sequence() {
+    // VEC-3, V5-HDR-3
+    let (mut collector, flows) = heard(&[3]);
+    for ((flow, expected), host) in flows.iter().zip(FLOWS).zip(["203.0.113.1", "203.0.113.1", "0.0.0.0"]) {
+        assert_eq!((flow.protocol_version, flow.observation_domain_id), (5, 0x0102));
+        let names = [
+            "sourceIPv4Address",
+            "destinationIPv4Address",
+            "protocolIdentifier",
+            "sourceTransportPort",
+            "destinationTransportPort",
+            "packetDeltaCount",
+            "octetDeltaCount",
+            "tcpControlBits",
+            "ipClassOfService",
+        ];
+        assert_eq!(names.map(|name| text(flow, name)), expected[..9]);
+        assert_eq!(text(flow, "flowStartMilliseconds"), "2025-12-31T23:59:50.123Z");
+        assert_eq!(text(flow, "ipNextHopIPv4Address"), host);
+        assert_eq!((text(flow, "ingressInterface"), text(flow, "egressInterface")), ("2".into(), "3".into()));
+        assert_eq!(
+            (text(flow, "sourceIPv4PrefixLength"), text(flow, "bgpSourceAsNumber")),
+            ("24".into(), "0".into())
+        );
+    }
+    assert_eq!(flows.len(), 3);
+    // The same again: three records before it are those of the first.
+    let mut second = vector(3);
+    second[16..20].copy_from_slice(&5u32.to_be_bytes());
+    assert_eq!(collector.decode(exporter(), &second).len(), 3);
+    let counters = collector.counters();
+    assert_eq!((counters.sequence_gaps, counters.missing_records, counters.malformed), (1, 2, 0));
+    // Cut, and with more than it says.
+    assert_eq!(collector.decode(exporter(), &second[..100]).len(), 0);
+    second.push(0);
+    second[16..20].copy_from_slice(&8u32.to_be_bytes());
+    assert_eq!(collector.decode(exporter(), &second).len(), 3);
+    assert_eq!(collector.counters().malformed, 2);
+}
+
+#[test]
 fn the_example_of_rfc_3954_decodes() {
     // VEC-1: templates, three flows, options template and options in one packet.
     let (collector, flows) = heard(&[1]);

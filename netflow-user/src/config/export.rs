@@ -1,0 +1,187 @@
+//! What is sent where, as it was decided.
+
+use std::{num::NonZeroU32, str::FromStr as _, time::Duration};
+
+use netflow_common::SamplingMode;
+
+use super::ConfigError;
+use crate::{
+    cli,
+    collect::Format,
+    kernel::Measure,
+    measured::Measured,
+    message::{
+        Anonymised, DEFAULT_KEY, Group, Groups, InformationElement, KeyElement, LARGEST_INTERVAL,
+        MessageError, OptionsKinds, Protocol, SamplingMethod, TemplateOptions, TemplateSet, V5Packer,
+        V5PackerConfig,
+    },
+    record::anonymisation::{Announcement, Policy},
+    time::MonotonicNanos,
+    transport::{CollectorUrl, DEFAULT_LIMIT_IPV4, Destination, ExportProtocol, TransportError},
+};
+
+/// What is sent where.
+#[derive(Clone, Debug)]
+pub struct ExportConfig {
+    /// Collectors; none means the built-in one.
+    pub destinations: Vec<Destination>,
+    /// Protocol for the built-in collector.
+    pub protocol: ExportProtocol,
+    /// Observation Domain ID or Source ID.
+    pub observation_domain_id: u32,
+    /// Template refresh by time.
+    pub template_refresh: Duration,
+    /// Template refresh by messages.
+    pub template_refresh_messages: NonZeroU32,
+    /// Options data refresh.
+    pub options_refresh: Duration,
+    /// Largest message; `None` is the transport's default.
+    pub message_size: Option<usize>,
+    /// The Flow Key, for the templates.
+    pub key: Vec<KeyElement>,
+    /// Groups of further fields.
+    pub groups: Groups,
+    /// Both directions of a flow are one record.
+    pub biflow: bool,
+    /// Enterprise number of this exporter's own elements.
+    pub enterprise_number: Option<NonZeroU32>,
+    /// How packets are sampled, and that one in so many is metered at the start.
+    pub sampling: Option<(SamplingMethod, NonZeroU32)>,
+    /// Options data name the interfaces.
+    pub interface_table: bool,
+    /// Elements whose values are anonymised.
+    pub anonymised: Vec<Anonymised>,
+    /// Records per second and destination.
+    pub rate: Option<u64>,
+    /// How the built-in collector prints.
+    pub format: Format,
+}
+
+impl ExportConfig {
+    pub(super) fn new(
+        export: cli::Export,
+        measured: &Measured,
+        rate: u64,
+        format: cli::Format,
+    ) -> Result<Self, ConfigError> {
+        let protocol = match export.protocol {
+            cli::Protocol::Ipfix => ExportProtocol::Ipfix,
+            cli::Protocol::V9 => ExportProtocol::NetflowV9,
+            cli::Protocol::V5 => ExportProtocol::NetflowV5,
+        };
+        let message_size = match export.message_size {
+            None => None,
+            Some(octets @ 512..=65_507) => Some(octets as usize),
+            Some(octets) => return Err(ConfigError::MessageSize { octets }),
+        };
+        let destinations = export
+            .collector
+            .iter()
+            .map(|url| Ok(CollectorUrl::from_str(url)?.destination(protocol)))
+            .collect::<Result<Vec<Destination>, TransportError>>()?;
+        let config = Self {
+            destinations,
+            protocol,
+            observation_domain_id: export.observation_domain,
+            template_refresh: export.template_refresh,
+            template_refresh_messages: export.template_refresh_packets,
+            options_refresh: export.options_refresh,
+            sampling: sampling(&measured.measure),
+            interface_table: export.interface_table,
+            anonymised: Vec::new(),
+            message_size,
+            key: measured.key.clone(),
+            groups: measured.groups,
+            biflow: measured.biflow,
+            enterprise_number: measured.enterprise_number,
+            rate: (rate > 0).then_some(rate),
+            format: super::format(format),
+        };
+        // What a protocol cannot say is better known now than at the first record.
+        let protocols = config.destinations.iter().map(|destination| destination.protocol);
+        for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {
+            match config.template_options(protocol) {
+                Some(options) => TemplateSet::new(&options).map(drop)?,
+                None => config.v5_options().and_then(V5Packer::new).map(drop)?,
+            }
+        }
+        Ok(config)
+    }
+
+    /// Options data say what becomes of addresses (RFC 6235 section 6.1).
+    pub(super) fn announcing(mut self, policy: Option<&Policy>) -> Self {
+        let announcements = policy.map(Policy::announcements).unwrap_or_default();
+        self.anonymised = announcements
+            .into_iter()
+            .map(|Announcement { element_id, flags, technique }| Anonymised { element_id, flags, technique })
+            .collect();
+        self
+    }
+
+    /// What the records of a destination hold; `None`: v5 has no templates.
+    pub fn template_options(&self, protocol: ExportProtocol) -> Option<TemplateOptions> {
+        Some(TemplateOptions {
+            protocol: message_protocol(protocol)?,
+            key: self.key.clone(),
+            groups: self.groups,
+            biflow: self.biflow,
+            enterprise_number: self.enterprise_number,
+            options: OptionsKinds {
+                sampling: self.sampling.map(|(method, _)| method),
+                interfaces: self.interface_table,
+                // Collectors take the default key for granted.
+                flow_keys: self.key != DEFAULT_KEY,
+                anonymised: self.anonymised.clone(),
+            },
+        })
+    }
+
+    /// What a v5 session is made of.
+    ///
+    /// # Errors
+    /// What the fixed record has no room for. (Options data of v5 are the rate of sampling and nothing else.)
+    pub fn v5_options(&self) -> Result<V5PackerConfig, MessageError> {
+        if let Some(group) = self.groups.iter().find(|&group| group != Group::Route) {
+            return Err(MessageError::NotInNetflowV5 { what: group.name() });
+        }
+        if self.biflow {
+            return Err(MessageError::NotInNetflowV5 { what: "biflows" });
+        }
+        if let Some((_, given)) = self.sampling.filter(|(_, one_in)| one_in.get() > LARGEST_INTERVAL) {
+            return Err(MessageError::SamplingIntervalOfV5 { given });
+        }
+        let prefix = |address| {
+            self.key.iter().find(|part| part.element == address).and_then(|part| part.prefix_length)
+        };
+        Ok(V5PackerConfig {
+            observation_domain_id: self.observation_domain_id,
+            sampling: self.sampling.map(|(method, _)| method),
+            prefix_lengths: [
+                prefix(InformationElement::SOURCE_IPV4_ADDRESS),
+                prefix(InformationElement::DESTINATION_IPV4_ADDRESS),
+            ],
+            sys_up_time_origin: MonotonicNanos(0),
+            message_size: DEFAULT_LIMIT_IPV4,
+        })
+    }
+}
+
+/// What collectors are told of sampling.
+fn sampling(measure: &Measure) -> Option<(SamplingMethod, NonZeroU32)> {
+    let method = match measure.sampling {
+        SamplingMode::Off => return None,
+        SamplingMode::Count => SamplingMethod::Count,
+        SamplingMode::Random => SamplingMethod::Random,
+        SamplingMode::FlowHash => SamplingMethod::FlowHash,
+    };
+    Some((method, measure.sampling_interval))
+}
+
+/// The message room's word for the transport's: the two rooms do not know each other.
+fn message_protocol(protocol: ExportProtocol) -> Option<Protocol> {
+    match protocol {
+        ExportProtocol::Ipfix => Some(Protocol::Ipfix),
+        ExportProtocol::NetflowV9 => Some(Protocol::NetflowV9),
+        ExportProtocol::NetflowV5 => None,
+    }
+}
