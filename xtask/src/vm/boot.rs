@@ -27,7 +27,7 @@ pub fn run(kernel: &Unpacked, initramfs: &Path) -> Result<String> {
     eprintln!("booting Linux {} ...", kernel.release);
     let started = Instant::now();
     let mut machine = Command::new(qemu)
-        .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
+        .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1536"])
         .args(["-nodefaults", "-no-reboot", "-nographic", "-serial", "stdio"])
         .arg("-kernel")
         .arg(&kernel.image)
