@@ -239,6 +239,9 @@ pub struct Read {
 /// `netflow collect`.
 #[derive(Debug, Args)]
 pub struct Collect {
+    /// Read these IPFIX Files instead of listening
+    #[arg(value_name = "FILE", conflicts_with = "listen")]
+    pub files: Vec<PathBuf>,
     /// Address to listen on, `udp://address:port`; `[::]` takes IPv4 as well
     #[arg(long, value_name = "URL", default_value = "udp://[::]:4739")]
     pub listen: String,

@@ -76,6 +76,8 @@ pub struct ReadConfig {
 /// `netflow collect`.
 #[derive(Clone, Debug)]
 pub struct CollectConfig {
+    /// Files to read instead of listening.
+    pub files: Vec<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// How to print.
@@ -193,7 +195,11 @@ impl CollectConfig {
     /// # Errors
     /// What is no address to listen on.
     pub fn new(collect: cli::Collect) -> Result<Self, ConfigError> {
-        Ok(Self { listen: Listener::place(&collect.listen)?, format: format(collect.format) })
+        Ok(Self {
+            files: collect.files,
+            listen: Listener::place(&collect.listen)?,
+            format: format(collect.format),
+        })
     }
 }
 

@@ -59,7 +59,7 @@ fn collected(host: &str, protocol: &str, format: &str) -> Finished {
 #[test]
 fn what_read_sends_is_what_collect_prints() {
     for (host, protocol, version) in
-        [("127.0.0.1", "ipfix", 10), ("127.0.0.1", "v9", 9), ("[::1]", "ipfix", 10)]
+        [("127.0.0.1", "ipfix", 10), ("127.0.0.1", "v9", 9), ("127.0.0.1", "v5", 5), ("[::1]", "ipfix", 10)]
     {
         let json = collected(host, protocol, "json").stdout;
         let flows: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

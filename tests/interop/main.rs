@@ -10,6 +10,7 @@ mod decapsulated;
 #[expect(dead_code, reason = "what this project reads is compared elsewhere")]
 mod facts;
 mod file;
+mod files;
 mod judge;
 mod rows;
 mod sampled;

@@ -14,7 +14,7 @@ use crate::{
     collect::{self, CollectError, Listener, Summary},
     config::ExportConfig,
     interface::Interfaces,
-    transport::Destination,
+    transport::{Destination, Target},
 };
 
 /// The built-in collector: there is one where no other was given.
@@ -56,13 +56,13 @@ impl Collector {
     }
 
     /// Where to export: what was given, or the built-in collector.
-    pub(super) fn destinations(&self, export: &ExportConfig) -> Vec<Destination> {
+    pub(super) fn destinations(&self, export: &ExportConfig) -> Vec<Target> {
         match self.address {
-            Some(address) if export.destinations.is_empty() => vec![Destination {
+            Some(address) if export.destinations.is_empty() => vec![Target::Udp(Destination {
                 host: address.ip().to_string(),
                 port: address.port(),
                 protocol: export.protocol,
-            }],
+            })],
             _ => export.destinations.clone(),
         }
     }

@@ -1,5 +1,7 @@
 //! What builds a destination's messages: by templates, or the fixed records of v5.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use crate::{
     config::ExportConfig,
     message::{
@@ -7,8 +9,11 @@ use crate::{
     },
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
-    transport::ExportProtocol,
+    transport::{ExportProtocol, Link},
 };
+
+/// Longer than any session lasts.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The messages of one session.
 pub(super) enum Messages {
@@ -19,15 +24,15 @@ pub(super) enum Messages {
 }
 
 impl Messages {
-    /// A new session. `exporter_address` is the exporter's IPv4 address, or zero; sysUpTime is zero at `origin`;
-    /// messages may have `message_size` octets.
+    /// A new session. `exporter_address` is the exporter's IPv4 address, or zero; sysUpTime is zero at `origin`.
     pub(super) fn new(
         config: &ExportConfig,
         protocol: ExportProtocol,
+        link: &Link,
         exporter_address: [u8; 4],
         origin: MonotonicNanos,
-        message_size: usize,
     ) -> Result<Self, MessageError> {
+        let message_size = link.message_limit();
         let Some(templates) = config.template_options(protocol) else {
             let v5 = config.v5_options()?;
             return Ok(Self::V5(V5Packer::new(V5PackerConfig {
@@ -36,11 +41,13 @@ impl Messages {
                 ..v5
             })?));
         };
+        // What arrives for sure is said once (RFC 7011 section 8.1).
+        let lossy = link.is_lossy();
         let packer = PackerConfig {
             observation_domain_id: config.observation_domain_id,
-            template_refresh: config.template_refresh,
-            template_refresh_messages: config.template_refresh_messages,
-            options_refresh: config.options_refresh,
+            template_refresh: if lossy { config.template_refresh } else { NEVER },
+            template_refresh_messages: if lossy { config.template_refresh_messages } else { NonZeroU32::MAX },
+            options_refresh: if lossy { config.options_refresh } else { NEVER },
             exporter_address,
             sys_up_time_origin: origin,
             message_size,
@@ -77,6 +84,14 @@ impl Messages {
         match self {
             Self::Templates(packer) => packer.set_options_data(data),
             Self::V5(packer) => packer.set_options_data(data),
+        }
+    }
+
+    /// A new Transport Session with the same templates: they go first, and sequence numbers begin anew.
+    pub(super) fn restart(&mut self) {
+        match self {
+            Self::Templates(packer) => packer.restart(),
+            Self::V5(packer) => packer.restart(),
         }
     }
 

@@ -48,7 +48,7 @@ pub use self::{
 };
 use crate::{
     clock::{self, KernelClock},
-    collect::Listener,
+    collect::{self, Listener},
     config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, Entry, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
@@ -240,6 +240,9 @@ impl Stages {
 /// # Errors
 /// The address cannot be listened on, or the output fails.
 pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
+    if !config.files.is_empty() {
+        return joined(tokio::task::spawn_blocking(move || collect_files(&config)).await)?;
+    }
     let listener = Listener::bind(config.listen)?;
     let terminated = terminated()?;
     info!("listening on {}", listener.address());
@@ -250,6 +253,15 @@ pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
         () = collector.ended() => {}
     }
     collector.finish().await
+}
+
+/// Prints what IPFIX Files hold, one after the other.
+fn collect_files(config: &CollectConfig) -> Result<(), AgentError> {
+    for file in &config.files {
+        let summary = collect::read(file, config.format, std::io::stdout().lock())?;
+        info!("{}: {summary}", file.display());
+    }
+    Ok(())
 }
 
 /// The routing tables, where they are asked for and to be had.

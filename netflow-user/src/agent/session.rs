@@ -21,7 +21,7 @@ use crate::{
     ledger::{DestinationBooks, Ledger, NotSent},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
-    transport::{Destination, Pace, TransportError, UdpTransport},
+    transport::{Link, Pace, Target, TransportError},
 };
 
 /// Below this a spread burst does not go: what every collector takes.
@@ -30,6 +30,9 @@ const SLOWEST_SPREAD: u64 = 50_000;
 const BURST: u64 = 64;
 /// Shorter pauses are added up first: the timer's step.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Between attempts to send templates where sending fails.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Without an error for this time a collector is taken to be there again.
 const QUIET: Duration = Duration::from_secs(3);
@@ -85,7 +88,7 @@ pub(super) struct Session {
     queue: Arc<Queue>,
     books: Arc<DestinationBooks>,
     messages: Messages,
-    transport: UdpTransport,
+    link: Link,
     clock: SessionClock,
     pacing: Pacing,
     pace: Pace,
@@ -109,9 +112,10 @@ enum Health {
 }
 
 /// Where messages come from, if it is an IPv4 address.
-fn exporter_address(transport: &UdpTransport) -> [u8; 4] {
-    match transport.local().map(|local| local.ip().to_canonical()) {
-        Ok(IpAddr::V4(address)) => address.octets(),
+fn exporter_address(link: &Link) -> [u8; 4] {
+    let local = link.ends().and_then(|(local, _)| local.ok());
+    match local.map(|local| local.ip().to_canonical()) {
+        Some(IpAddr::V4(address)) => address.octets(),
         _ => [0; 4],
     }
 }
@@ -119,26 +123,27 @@ fn exporter_address(transport: &UdpTransport) -> [u8; 4] {
 impl Session {
     /// Opens the socket and starts the session's task. `origin` is where sysUpTime is zero.
     pub(super) async fn start(
-        destination: &Destination,
+        destination: &Target,
         config: &ExportConfig,
         pacing: Pacing,
         clock: SessionClock,
         origin: MonotonicNanos,
         ledger: &mut Ledger,
     ) -> Result<Outlet, AgentError> {
-        let transport = UdpTransport::open(destination, config.message_size).await?;
-        let (address, limit) = (exporter_address(&transport), transport.message_limit());
-        let messages = Messages::new(config, destination.protocol, address, origin, limit)?;
+        let link = Link::open(destination, config.message_size).await?;
+        let messages = Messages::new(config, destination.protocol(), &link, exporter_address(&link), origin)?;
         info!(
             "exporting {} to {} ({}), messages of up to {} octets",
-            destination.protocol.name(),
+            destination.protocol().name(),
             destination,
-            transport.peer(),
+            link.peer(),
             messages.message_size()
         );
-        let ends = transport.local().ok().map(|local| (local, transport.peer()));
+        let ends = link.ends().and_then(|(local, peer)| Some((local.ok()?, peer)));
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
+        // A file takes what there is.
+        let pacing = if link.is_lossy() { pacing } else { Pacing::Rate(u64::MAX) };
         let pace = match pacing {
             Pacing::Rate(rate) => Pace::new(rate, BURST),
             Pacing::Spread(_) => Pace::new(SLOWEST_SPREAD, BURST),
@@ -147,7 +152,7 @@ impl Session {
             queue: Arc::clone(&queue),
             books: Arc::clone(&books),
             messages,
-            transport,
+            link,
             clock,
             pacing,
             pace,
@@ -181,16 +186,31 @@ impl Session {
             }
         }
         self.send(true).await;
+        // Their templates did not go.
+        self.books.not_sent(NotSent::SendFailed, volume(&self.pending));
+        self.pending.clear();
+        self.complete();
+    }
+
+    /// Ends the Transport Session.
+    fn complete(&mut self) {
+        if let Err(error) = self.link.complete() {
+            warn!("{}", super::chain(&error));
+        }
     }
 
     /// Waits until templates are to be sent though there are no records.
     async fn templates_due(&self) {
         match &self.clock {
             SessionClock::Live(clock) => {
-                let Some(deadline) = self.messages.template_deadline() else {
+                let deadlines = [self.messages.template_deadline(), self.link.deadline()];
+                let Some(deadline) = deadlines.into_iter().flatten().min() else {
                     return std::future::pending().await;
                 };
-                tokio::time::sleep(deadline.since(clock.now().monotonic)).await;
+                // Templates that could not be sent are due at once: not again and again.
+                let patience =
+                    if self.health == Health::Failing { self.last_trouble.plus(RETRY) } else { deadline };
+                tokio::time::sleep(deadline.max(patience).since(clock.now().monotonic)).await;
             }
             // A capture's time stands still between its packets.
             SessionClock::Capture(_) => std::future::pending().await,
@@ -223,7 +243,7 @@ impl Session {
             self.spreading = self.queue.records() > 0;
         }
         // The path may have become narrower or wider.
-        let limit = self.transport.message_limit();
+        let limit = self.link.message_limit();
         if limit != self.messages.message_size() {
             let _ = self.messages.set_message_size(limit);
         }
@@ -249,6 +269,10 @@ impl Session {
                 SessionClock::Live(clock) => clock.now(),
                 SessionClock::Capture(start) => self.at.unwrap_or(*start),
             };
+            if self.link.is_complete(now.monotonic) {
+                self.complete();
+                self.messages.restart();
+            }
             let records = self.pending.get(sent..).unwrap_or_default();
             let Some(message) = self.messages.next_message(records, now) else { break };
             if !all && message.records == records.len() {
@@ -259,9 +283,9 @@ impl Session {
             if pause >= SHORTEST_PAUSE {
                 tokio::time::sleep(pause).await;
             }
-            let before = self.transport.counters();
-            let result = self.transport.send(message.octets).await;
-            let after = self.transport.counters();
+            let before = self.link.counters();
+            let result = self.link.send(message.octets, now).await;
+            let after = self.link.counters();
             // All that ICMP says of earlier datagrams: nobody listens, no way there, too long for it.
             let refused = (after.refused - before.refused) + (after.unreachable - before.unreachable);
             (0..refused).for_each(|_| self.books.datagram_refused());
@@ -291,7 +315,12 @@ impl Session {
             }
             self.messages.commit();
             sent += taken;
+            // Templates that did not go are due again at once: later, or this would not end.
+            let futile = given_up.is_some() && taken == 0;
             self.note_health(refused > 0, given_up);
+            if futile {
+                break;
+            }
         }
         self.pending.drain(..sent);
     }
@@ -315,7 +344,7 @@ impl Session {
         if health == self.health {
             return;
         }
-        let peer = self.transport.peer();
+        let peer = self.link.peer();
         match given_up {
             Some(error) => warn!("records are not sent: {}", super::chain(&error)),
             None if refused => warn!(
@@ -330,3 +359,6 @@ impl Session {
         self.health = health;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,11 @@ impl Collector {
         flows
     }
 
+    /// Something came that is no message.
+    pub(super) fn count_malformed(&mut self) {
+        self.counters.malformed += 1;
+    }
+
     fn decode_v5(&mut self, from: SocketAddr, after_version: &[u8]) -> Vec<DecodedFlow> {
         let Some(datagram) = V5Datagram::read(from, after_version) else {
             self.counters.malformed += 1;

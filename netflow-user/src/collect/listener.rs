@@ -222,14 +222,14 @@ fn totals(listener: &Listener, collector: &Collector) -> Totals {
 }
 
 /// The output in one of its formats.
-struct Printer<W: Write> {
+pub(super) struct Printer<W: Write> {
     format: Format,
     screen: Screen,
     output: io::BufWriter<W>,
 }
 
 impl<W: Write> Printer<W> {
-    fn new(format: Format, output: W) -> Self {
+    pub(super) fn new(format: Format, output: W) -> Self {
         Self { format, screen: Screen::default(), output: io::BufWriter::with_capacity(65_536, output) }
     }
 
@@ -237,7 +237,7 @@ impl<W: Write> Printer<W> {
         self.format == Format::Screen
     }
 
-    fn begin(&mut self) -> io::Result<()> {
+    pub(super) fn begin(&mut self) -> io::Result<()> {
         match self.format {
             Format::Screen => self.output.write_all(b"\x1b[2J")?,
             Format::Lines => writeln!(self.output, "{}", line::header())?,
@@ -246,7 +246,7 @@ impl<W: Write> Printer<W> {
         self.output.flush()
     }
 
-    fn flow(&mut self, flow: &DecodedFlow, now: MonotonicNanos) -> io::Result<()> {
+    pub(super) fn flow(&mut self, flow: &DecodedFlow, now: MonotonicNanos) -> io::Result<()> {
         match self.format {
             Format::Screen => {
                 self.screen.add(flow, now);
@@ -269,7 +269,7 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
 }
@@ -281,6 +281,10 @@ fn terminal_size() -> Option<(u16, u16)> {
 }
 
 impl Summary {
+    pub(super) fn of(totals: Totals) -> Self {
+        Self { totals }
+    }
+
     /// The counters.
     pub fn counters(&self) -> super::CollectorCounters {
         self.totals.counters

@@ -1,6 +1,6 @@
 //! What is sent where, as it was decided.
 
-use std::{num::NonZeroU32, str::FromStr as _, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use netflow_common::SamplingMode;
 
@@ -17,14 +17,14 @@ use crate::{
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
-    transport::{CollectorUrl, DEFAULT_LIMIT_IPV4, Destination, ExportProtocol, TransportError},
+    transport::{DEFAULT_LIMIT_IPV4, ExportProtocol, Target, TransportError},
 };
 
 /// What is sent where.
 #[derive(Clone, Debug)]
 pub struct ExportConfig {
     /// Collectors; none means the built-in one.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<Target>,
     /// Protocol for the built-in collector.
     pub protocol: ExportProtocol,
     /// Observation Domain ID or Source ID.
@@ -77,8 +77,8 @@ impl ExportConfig {
         let destinations = export
             .collector
             .iter()
-            .map(|url| Ok(CollectorUrl::from_str(url)?.destination(protocol)))
-            .collect::<Result<Vec<Destination>, TransportError>>()?;
+            .map(|url| Target::parse(url, protocol))
+            .collect::<Result<Vec<Target>, TransportError>>()?;
         let config = Self {
             destinations,
             protocol,
@@ -98,7 +98,7 @@ impl ExportConfig {
             format: super::format(format),
         };
         // What a protocol cannot say is better known now than at the first record.
-        let protocols = config.destinations.iter().map(|destination| destination.protocol);
+        let protocols = config.destinations.iter().map(Target::protocol);
         for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {
             match config.template_options(protocol) {
                 Some(options) => TemplateSet::new(&options).map(drop)?,

@@ -235,6 +235,17 @@ impl Packer {
         }
     }
 
+    /// Begins another Transport Session with the same templates: sequence numbers begin at 0, and templates and options
+    /// data go first.
+    pub fn restart(&mut self) {
+        let items = self.templates.templates().len() + self.templates.options_templates().len();
+        let schedules = &mut self.session.schedules;
+        schedules.templates.replace(items);
+        schedules.options.replace(self.options.len());
+        self.session.sequence_number = 0;
+        self.pending = None;
+    }
+
     /// When templates or options data are due even if no record waits: call [`next_message`](Self::next_message) then.
     /// In the past if they are due at once.
     pub fn template_deadline(&self) -> MonotonicNanos {

@@ -145,6 +145,11 @@ impl V5Packer {
         }
     }
 
+    /// A new session.
+    pub fn restart(&mut self) {
+        (self.session, self.pending) = (Session::default(), None);
+    }
+
     /// Octets that a datagram may have.
     pub fn message_size(&self) -> usize {
         self.config.message_size

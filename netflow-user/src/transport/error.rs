@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -9,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TransportError {
     /// The scheme belongs to a transport that is planned.
-    #[error("collector '{url}': transport '{scheme}' is not supported yet, use udp")]
+    #[error("collector '{url}': transport '{scheme}' is not supported yet, use udp or file")]
     UnsupportedScheme {
         /// What was typed.
         url: String,
@@ -17,7 +18,7 @@ pub enum TransportError {
         scheme: String,
     },
     /// The scheme is none of ours.
-    #[error("collector '{url}': unknown transport '{scheme}', use udp")]
+    #[error("collector '{url}': unknown transport '{scheme}', use udp or file")]
     UnknownScheme {
         /// What was typed.
         url: String,
@@ -59,6 +60,23 @@ pub enum TransportError {
         url: String,
         /// The value.
         protocol: String,
+    },
+    /// A `file:` URL that means nothing.
+    #[error("collector '{url}': {reason}, write file:///directory/prefix?rotate-size=100MiB&rotate-time=1h")]
+    FileUrl {
+        /// What was typed.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be made, written or completed.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
     },
     /// The name does not resolve.
     #[error("collector {destination}: cannot resolve '{host}'")]

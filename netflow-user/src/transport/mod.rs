@@ -1,17 +1,22 @@
-//! TRANSPORT: delivers finished datagrams to a Collector.
+//! TRANSPORT: delivers finished messages to a Collector, or to files.
 //!
-//! In: what the operator typed as a collector, and octets to send. Out: datagrams on the wire, or an
+//! In: what the operator typed as a collector, and octets to send. Out: datagrams on the wire, files, or an
 //! error and counters that say why not. This room refuses to know records, templates and sequence
 //! numbers; of ours it uses nothing but the words for time.
 
 mod destination;
 mod error;
+mod file;
+mod file_url;
+mod link;
 mod pace;
 mod udp;
 mod url;
 
 pub use destination::Destination;
 pub use error::TransportError;
+pub use file::{FileTarget, FileTransport, Sync};
+pub use link::{Link, Target};
 pub use pace::Pace;
 pub use udp::{DEFAULT_LIMIT_IPV4, DEFAULT_LIMIT_IPV6, UdpCounters, UdpTransport};
 pub use url::{CollectorUrl, ExportProtocol};

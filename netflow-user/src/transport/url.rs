@@ -74,7 +74,7 @@ impl FromStr for CollectorUrl {
         })?;
         match parsed.scheme() {
             "udp" => {}
-            scheme @ ("tcp" | "sctp" | "tls" | "dtls" | "file") => {
+            scheme @ ("tcp" | "sctp" | "tls" | "dtls") => {
                 return Err(TransportError::UnsupportedScheme { url: typed(), scheme: scheme.to_owned() });
             }
             scheme => return Err(TransportError::UnknownScheme { url: typed(), scheme: scheme.to_owned() }),

@@ -1,0 +1,158 @@
+//! Any transport: where messages go, and the way there.
+
+use std::{fmt, io, net::SocketAddr, str::FromStr as _};
+
+use super::{
+    destination::Destination,
+    error::TransportError,
+    file::{FileTarget, FileTransport, LONGEST_MESSAGE},
+    udp::{DEFAULT_LIMIT_IPV4, UdpCounters, UdpTransport},
+    url::{CollectorUrl, ExportProtocol},
+};
+use crate::time::{Instant, MonotonicNanos};
+
+/// Where one stream of messages goes.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Target {
+    /// A Collector, by datagrams.
+    Udp(Destination),
+    /// IPFIX Files.
+    File(FileTarget),
+}
+
+impl Target {
+    /// Reads what the operator typed; `protocol` is the general choice.
+    ///
+    /// # Errors
+    /// What has no meaning, in one line.
+    pub fn parse(url: &str, protocol: ExportProtocol) -> Result<Self, TransportError> {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if scheme.as_deref() == Some("file") {
+            return Ok(Self::File(FileTarget::parse(url)?));
+        }
+        Ok(Self::Udp(CollectorUrl::from_str(url)?.destination(protocol)))
+    }
+
+    /// What to send there.
+    pub fn protocol(&self) -> ExportProtocol {
+        match self {
+            Self::Udp(destination) => destination.protocol,
+            Self::File(_) => ExportProtocol::Ipfix,
+        }
+    }
+
+    /// The longest message that it surely takes.
+    pub fn usual_limit(&self) -> usize {
+        match self {
+            Self::Udp(_) => DEFAULT_LIMIT_IPV4,
+            Self::File(_) => LONGEST_MESSAGE,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(destination) => destination.fmt(f),
+            Self::File(target) => write!(f, "file:{}", target.prefix.display()),
+        }
+    }
+}
+
+/// The way to a target.
+#[derive(Debug)]
+pub enum Link {
+    /// A socket.
+    Udp(UdpTransport),
+    /// A file, and the next ones.
+    File(FileTransport),
+}
+
+impl Link {
+    /// Opens it. `message_size` is the longest message asked for.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    pub async fn open(target: &Target, message_size: Option<usize>) -> Result<Self, TransportError> {
+        match target {
+            Target::Udp(destination) => UdpTransport::open(destination, message_size).await.map(Self::Udp),
+            Target::File(target) => FileTransport::open(target.clone(), message_size).map(Self::File),
+        }
+    }
+
+    /// Who is told of in the log.
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Udp(transport) => transport.peer().to_string(),
+            Self::File(transport) => transport.place(),
+        }
+    }
+
+    /// The ends of its socket, if it has one: this host's, the Collector's.
+    pub fn ends(&self) -> Option<(io::Result<SocketAddr>, SocketAddr)> {
+        match self {
+            Self::Udp(transport) => Some((transport.local(), transport.peer())),
+            Self::File(_) => None,
+        }
+    }
+
+    /// Whether messages may get lost on the way, so that templates go again and again.
+    pub fn is_lossy(&self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
+    /// The longest message to build now.
+    pub fn message_limit(&self) -> usize {
+        match self {
+            Self::Udp(transport) => transport.message_limit(),
+            Self::File(transport) => transport.message_limit(),
+        }
+    }
+
+    /// What ICMP and the kernel said; nothing where there is no socket.
+    pub fn counters(&self) -> UdpCounters {
+        match self {
+            Self::Udp(transport) => transport.counters(),
+            Self::File(_) => UdpCounters::default(),
+        }
+    }
+
+    /// Whether the next message is the first of another Transport Session.
+    pub fn is_complete(&self, now: MonotonicNanos) -> bool {
+        match self {
+            Self::Udp(_) => false,
+            Self::File(transport) => transport.is_complete(now),
+        }
+    }
+
+    /// When that will be, as far as time tells.
+    pub fn deadline(&self) -> Option<MonotonicNanos> {
+        match self {
+            Self::Udp(_) => None,
+            Self::File(transport) => transport.deadline(),
+        }
+    }
+
+    /// Sends one message. An error means that it was not sent; the link stays usable.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    pub async fn send(&mut self, message: &[u8], now: Instant) -> Result<(), TransportError> {
+        match self {
+            Self::Udp(transport) => transport.send(message).await,
+            // A disk may take its time: the other sessions are not to wait for it.
+            Self::File(transport) => tokio::task::block_in_place(|| transport.send(message, now)),
+        }
+    }
+
+    /// Ends the Transport Session: what was sent is safe.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    pub fn complete(&mut self) -> Result<(), TransportError> {
+        match self {
+            Self::Udp(_) => Ok(()),
+            Self::File(transport) => tokio::task::block_in_place(|| transport.complete()),
+        }
+    }
+}
