@@ -113,8 +113,7 @@ enum Health {
 
 /// Where messages come from, if it is an IPv4 address.
 fn exporter_address(link: &Link) -> [u8; 4] {
-    let local = link.ends().and_then(|(local, _)| local.ok());
-    match local.map(|local| local.ip().to_canonical()) {
+    match link.ends().map(|(local, _)| local.ip().to_canonical()) {
         Some(IpAddr::V4(address)) => address.octets(),
         _ => [0; 4],
     }
@@ -139,7 +138,7 @@ impl Session {
             link.peer(),
             messages.message_size()
         );
-        let ends = link.ends().and_then(|(local, peer)| Some((local.ok()?, peer)));
+        let ends = link.ends();
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
         // A file takes what there is.

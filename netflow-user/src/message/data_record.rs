@@ -85,15 +85,22 @@ pub(super) fn next_hop_ipv6_address(record: &FlowRecord, _: &Context) -> Value {
     Value::Ipv6Address(record.route.next_hop.octets())
 }
 
+/// Where packets come in and where they go out: the interface that saw them is one of both; 0 unknown.
+pub(super) fn interfaces(record: &FlowRecord) -> [u32; 2] {
+    let FlowRecord { key, route, .. } = record;
+    if key.direction == EGRESS { [0, key.interface] } else { [key.interface, route.egress_interface] }
+}
+
 /// The interface of a packet that came in; that of one that goes out is its egress interface.
 pub(super) fn ingress_interface(record: &FlowRecord, _: &Context) -> Value {
-    Value::Unsigned(if record.key.direction == EGRESS { 0 } else { record.key.interface.into() })
+    let [ingress, _] = interfaces(record);
+    Value::Unsigned(ingress.into())
 }
 
 /// Where the packet goes out: seen there, or by the routing tables; 0 unknown.
 pub(super) fn egress_interface(record: &FlowRecord, _: &Context) -> Value {
-    let seen = record.key.direction == EGRESS;
-    Value::Unsigned(if seen { record.key.interface } else { record.route.egress_interface }.into())
+    let [_, egress] = interfaces(record);
+    Value::Unsigned(egress.into())
 }
 
 pub(super) fn packets(record: &FlowRecord, _: &Context) -> Value {

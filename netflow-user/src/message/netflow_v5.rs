@@ -5,11 +5,8 @@
 
 use crate::record::FlowRecord;
 
-use super::{octets::Octets, sys_up_time::SysUpTime};
+use super::{data_record::interfaces, octets::Octets, sys_up_time::SysUpTime};
 use crate::time::MonotonicNanos;
-
-/// flowDirection of packets that go out.
-const EGRESS: u8 = 1;
 
 /// The header of an export datagram.
 pub(super) struct PacketHeader {
@@ -105,11 +102,7 @@ impl Record {
         let share = |all: u64| (all / parts + u64::from(part < all % parts)) as u32;
         // What does not fit is unknown and not another interface's (V5-REC-5).
         let index = |index: u32| u16::try_from(index).unwrap_or(0);
-        let (input, output) = if key.direction == EGRESS {
-            (0, key.interface)
-        } else {
-            (key.interface, route.egress_interface)
-        };
+        let [input, output] = interfaces(record);
         Self {
             source_address: key.source_address.ipv4_octets(),
             destination_address: key.destination_address.ipv4_octets(),
@@ -203,7 +196,7 @@ mod tests {
         let mut record = flow(1, 40);
         record.key.interface = 65_535;
         assert_eq!((parts(&record)[0].input, parts(&record)[0].output), (65_535, 0));
-        record.key.direction = EGRESS;
+        record.key.direction = 1;
         assert_eq!((parts(&record)[0].input, parts(&record)[0].output), (0, 65_535));
     }
 

@@ -16,7 +16,7 @@ use super::error::TransportError;
 use crate::time::{Instant, MonotonicNanos};
 
 /// The longest message (RFC 7011 section 3.1).
-pub(super) const LONGEST_MESSAGE: usize = 65_535;
+const LONGEST_MESSAGE: usize = 65_535;
 /// Message Header: version, Length.
 const HEADER_LEN: usize = 16;
 const VERSION: u16 = 10;
@@ -134,7 +134,10 @@ impl FileTransport {
             Err(source) => {
                 let path = open.part.clone();
                 // A part of it may be there: readers would stumble over it.
-                let restored = open.file.set_len(open.octets).and_then(|()| open.file.rewind_to(open.octets));
+                let restored = open
+                    .file
+                    .set_len(open.octets)
+                    .and_then(|()| open.file.seek(io::SeekFrom::Start(open.octets)));
                 if restored.is_err() {
                     self.open = None;
                 }
@@ -249,16 +252,6 @@ fn whole_messages(file: &mut File) -> io::Result<u64> {
         whole = end;
     }
     Ok(whole)
-}
-
-trait RewindTo {
-    fn rewind_to(&mut self, octets: u64) -> io::Result<()>;
-}
-
-impl RewindTo for File {
-    fn rewind_to(&mut self, octets: u64) -> io::Result<()> {
-        self.seek(io::SeekFrom::Start(octets)).map(drop)
-    }
 }
 
 #[cfg(test)]

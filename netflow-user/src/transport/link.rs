@@ -1,12 +1,12 @@
 //! Any transport: where messages go, and the way there.
 
-use std::{fmt, io, net::SocketAddr, str::FromStr as _};
+use std::{fmt, net::SocketAddr, str::FromStr as _};
 
 use super::{
     destination::Destination,
     error::TransportError,
-    file::{FileTarget, FileTransport, LONGEST_MESSAGE},
-    udp::{DEFAULT_LIMIT_IPV4, UdpCounters, UdpTransport},
+    file::{FileTarget, FileTransport},
+    udp::{UdpCounters, UdpTransport},
     url::{CollectorUrl, ExportProtocol},
 };
 use crate::time::{Instant, MonotonicNanos};
@@ -38,14 +38,6 @@ impl Target {
         match self {
             Self::Udp(destination) => destination.protocol,
             Self::File(_) => ExportProtocol::Ipfix,
-        }
-    }
-
-    /// The longest message that it surely takes.
-    pub fn usual_limit(&self) -> usize {
-        match self {
-            Self::Udp(_) => DEFAULT_LIMIT_IPV4,
-            Self::File(_) => LONGEST_MESSAGE,
         }
     }
 }
@@ -89,9 +81,9 @@ impl Link {
     }
 
     /// The ends of its socket, if it has one: this host's, the Collector's.
-    pub fn ends(&self) -> Option<(io::Result<SocketAddr>, SocketAddr)> {
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
-            Self::Udp(transport) => Some((transport.local(), transport.peer())),
+            Self::Udp(transport) => Some((transport.local().ok()?, transport.peer())),
             Self::File(_) => None,
         }
     }
