@@ -1,8 +1,9 @@
-//! `setup`: what builds the kernel program. Finds it or installs it, says which, and is quick when all is there.
+//! `setup`: what builds the kernel program and the agent. Finds it or installs it, says which, and is quick when all is there.
 
 pub mod apt;
 mod host;
 mod linker;
+mod openssl;
 mod toolchain;
 
 use std::time::Instant;
@@ -19,13 +20,14 @@ pub struct Setup {
     pub apt: Apt,
 }
 
-/// Finds or installs the toolchain and the linker of the kernel program.
+/// Finds or installs the toolchain and the linker of the kernel program, and the libraries of the agent.
 pub fn setup() -> Result<Setup> {
     let started = Instant::now();
     host::check()?;
     let mut apt = Apt::default();
     let (toolchain, llvm_major) = toolchain::ensure(&mut apt)?;
     linker::ensure(llvm_major, &mut apt)?;
+    openssl::ensure(&mut apt)?;
     eprintln!("set-up took {:.1} s; toolchain `{}`", started.elapsed().as_secs_f32(), toolchain.name());
     Ok(Setup { llvm_major, apt })
 }
