@@ -58,11 +58,10 @@ impl Collector {
     /// Where to export: what was given, or the built-in collector.
     pub(super) fn destinations(&self, export: &ExportConfig) -> Vec<Target> {
         match self.address {
-            Some(address) if export.destinations.is_empty() => vec![Target::Udp(Destination {
-                host: address.ip().to_string(),
-                port: address.port(),
-                protocol: export.protocol,
-            })],
+            Some(address) if export.destinations.is_empty() => {
+                let host = address.ip().to_string();
+                vec![Target::Collector(Destination::udp(host, address.port(), export.protocol))]
+            }
             _ => export.destinations.clone(),
         }
     }

@@ -26,6 +26,14 @@ pub enum CollectError {
         /// What was typed.
         url: String,
     },
+    /// The transport is one that there is no listener for.
+    #[error("cannot listen on '{url}': transport '{transport}' is not supported yet, use udp")]
+    Transport {
+        /// What was typed.
+        url: String,
+        /// Its scheme.
+        transport: &'static str,
+    },
     /// A protocol was asked for.
     #[error("cannot listen on '{url}': a collector takes every protocol it knows, leave out the option")]
     Protocol {

@@ -17,7 +17,7 @@ use super::flow::DecodedFlow;
 use super::line;
 use super::screen::{Screen, Totals, human, losses};
 use crate::time::MonotonicNanos;
-use crate::transport::{CollectorUrl, ExportProtocol};
+use crate::transport::{CollectorUrl, ExportProtocol, TransportKind};
 
 /// Asked for the receive buffer, which has to hold what arrives while the output is slow.
 const RECEIVE_BUFFER: usize = 16 * 1024 * 1024;
@@ -65,6 +65,10 @@ impl Listener {
     pub fn place(url: &str) -> Result<SocketAddr, CollectError> {
         let typed: CollectorUrl =
             url.parse().map_err(|source| CollectError::Url { url: url.to_owned(), source })?;
+        if typed.transport != TransportKind::Udp {
+            let transport = typed.transport.name();
+            return Err(CollectError::Transport { url: url.to_owned(), transport });
+        }
         if typed.protocol.is_some() {
             return Err(CollectError::Protocol { url: url.to_owned() });
         }

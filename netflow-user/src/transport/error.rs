@@ -1,7 +1,7 @@
 //! What can go wrong between a URL and the wire.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -9,21 +9,31 @@ use thiserror::Error;
 /// A step of the transport that failed.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// The scheme belongs to a transport that is planned.
-    #[error("collector '{url}': transport '{scheme}' is not supported yet, use udp or file")]
-    UnsupportedScheme {
-        /// What was typed.
-        url: String,
+    /// A transport that is planned.
+    #[error("collector {destination}: transport '{transport}' is not supported yet, use udp or file")]
+    UnsupportedTransport {
+        /// The destination, with its port.
+        destination: String,
         /// Its scheme.
-        scheme: String,
+        transport: &'static str,
     },
     /// The scheme is none of ours.
-    #[error("collector '{url}': unknown transport '{scheme}', use udp or file")]
+    #[error("collector '{url}': unknown transport '{scheme}', known are udp, tcp, tls, dtls, sctp and file")]
     UnknownScheme {
         /// What was typed.
         url: String,
         /// Its scheme.
         scheme: String,
+    },
+    /// NetFlow v9 and v5 have no way to tell where a message ends in a stream, and no security.
+    #[error("collector {destination}: {transport} carries ipfix only, for {protocol} use udp")]
+    IpfixOnly {
+        /// The destination, with its port.
+        destination: String,
+        /// Its scheme.
+        transport: &'static str,
+        /// What was to be sent.
+        protocol: &'static str,
     },
     /// Nothing stands where the host belongs.
     #[error("collector '{url}': the host is missing, write udp://host:port")]
@@ -45,21 +55,13 @@ pub enum TransportError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A query key nobody knows.
-    #[error("collector '{url}': unknown option '{key}', known is protocol")]
-    UnknownOption {
+    /// A query key nobody knows, or a value that means nothing.
+    #[error("collector '{url}': {reason}")]
+    BadOption {
         /// What was typed.
         url: String,
-        /// The key.
-        key: String,
-    },
-    /// A value of `protocol` nobody knows.
-    #[error("collector '{url}': unknown protocol '{protocol}', known are ipfix, v9 and v5")]
-    UnknownProtocol {
-        /// What was typed.
-        url: String,
-        /// The value.
-        protocol: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A `file:` URL that means nothing.
     #[error("collector '{url}': {reason}, write file:///directory/prefix?rotate-size=100MiB&rotate-time=1h")]
@@ -96,6 +98,18 @@ pub enum TransportError {
         destination: String,
         /// The name.
         host: String,
+    },
+    /// None of the name's addresses can be reached from the address to bind to.
+    #[error("collector {destination}: '{host}' has no {family} address, and bind={bind} reaches no other")]
+    NoAddressFor {
+        /// The destination, with its port.
+        destination: String,
+        /// The name.
+        host: String,
+        /// IPv4 or IPv6.
+        family: &'static str,
+        /// The source address asked for.
+        bind: IpAddr,
     },
     /// The socket could not be made.
     #[error("collector {peer}: cannot open a UDP socket")]

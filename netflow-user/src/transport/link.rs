@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, str::FromStr as _};
 
 use super::{
-    destination::Destination,
+    destination::{Destination, TransportKind},
     error::TransportError,
     file::{FileTarget, FileTransport},
     udp::{UdpCounters, UdpTransport},
@@ -14,8 +14,8 @@ use crate::time::{Instant, MonotonicNanos};
 /// Where one stream of messages goes.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Target {
-    /// A Collector, by datagrams.
-    Udp(Destination),
+    /// A Collector.
+    Collector(Destination),
     /// IPFIX Files.
     File(FileTarget),
 }
@@ -30,13 +30,13 @@ impl Target {
         if scheme.as_deref() == Some("file") {
             return Ok(Self::File(FileTarget::parse(url)?));
         }
-        Ok(Self::Udp(CollectorUrl::from_str(url)?.destination(protocol)))
+        Ok(Self::Collector(CollectorUrl::from_str(url)?.destination(protocol)?))
     }
 
     /// What to send there.
     pub fn protocol(&self) -> ExportProtocol {
         match self {
-            Self::Udp(destination) => destination.protocol,
+            Self::Collector(destination) => destination.protocol,
             Self::File(_) => ExportProtocol::Ipfix,
         }
     }
@@ -45,7 +45,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Udp(destination) => destination.fmt(f),
+            Self::Collector(destination) => destination.fmt(f),
             Self::File(target) => write!(f, "file:{}", target.prefix.display()),
         }
     }
@@ -67,7 +67,13 @@ impl Link {
     /// As the transport's own.
     pub async fn open(target: &Target, message_size: Option<usize>) -> Result<Self, TransportError> {
         match target {
-            Target::Udp(destination) => UdpTransport::open(destination, message_size).await.map(Self::Udp),
+            Target::Collector(destination) => match destination.transport {
+                TransportKind::Udp => UdpTransport::open(destination, message_size).await.map(Self::Udp),
+                other => Err(TransportError::UnsupportedTransport {
+                    destination: destination.to_string(),
+                    transport: other.name(),
+                }),
+            },
             Target::File(target) => FileTransport::open(target.clone(), message_size).map(Self::File),
         }
     }

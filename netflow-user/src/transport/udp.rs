@@ -280,11 +280,8 @@ mod tests {
             return;
         };
         collector.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let destination = Destination {
-            host: "::1".to_owned(),
-            port: collector.local_addr().unwrap().port(),
-            protocol: super::super::ExportProtocol::Ipfix,
-        };
+        let port = collector.local_addr().unwrap().port();
+        let destination = Destination::udp("::1", port, super::super::ExportProtocol::Ipfix);
         let mut transport = UdpTransport::open(&destination, None).await.unwrap();
         assert_eq!(transport.message_limit(), transport.path_limit().min(DEFAULT_LIMIT_IPV6));
         transport.send(b"over IPv6").await.unwrap();

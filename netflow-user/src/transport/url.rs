@@ -2,14 +2,19 @@
 //!
 //! Ports and protocols left out are filled in later, when the general `--protocol` is known.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::{Host, ParseError, Url};
 
-use super::destination::Destination;
+use super::destination::{
+    DEFAULT_RESOLVE_INTERVAL, DEFAULT_RETRY, DEFAULT_TIMEOUT, Destination, TransportKind,
+};
 use super::error::TransportError;
+use super::socket_options::SocketOptions;
+use super::tls_options::TlsOptions;
+use super::url_key::{self, KEYS};
 
 /// The protocol a collector is to receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -45,20 +50,94 @@ impl ExportProtocol {
 /// A collector as it was typed.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct CollectorUrl {
+    /// What carries messages there.
+    pub transport: TransportKind,
     /// A name or an address, IPv6 without brackets.
     pub host: String,
     /// The port, if one was given.
     pub port: Option<u16>,
     /// The protocol, if one was given.
     pub protocol: Option<ExportProtocol>,
+    /// What the socket is to be like.
+    pub socket: SocketOptions,
+    /// Certificates.
+    pub tls: TlsOptions,
+    /// From one attempt to connect to the next.
+    pub retry: Duration,
+    /// For a connection to come about, and for octets to be acknowledged.
+    pub timeout: Duration,
+    /// How often the name is resolved again.
+    pub resolve_interval: Duration,
 }
 
 impl CollectorUrl {
+    /// `host` alone, all else being the default.
+    fn new(transport: TransportKind, host: String) -> Self {
+        Self {
+            transport,
+            host,
+            port: None,
+            protocol: None,
+            socket: SocketOptions::default(),
+            tls: TlsOptions::default(),
+            retry: DEFAULT_RETRY,
+            timeout: DEFAULT_TIMEOUT,
+            resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+        }
+    }
+
     /// The destination this URL means where `protocol` is the general choice.
-    pub fn destination(&self, protocol: ExportProtocol) -> Destination {
+    ///
+    /// # Errors
+    /// The transport does not carry the protocol.
+    pub fn destination(self, protocol: ExportProtocol) -> Result<Destination, TransportError> {
         let protocol = self.protocol.unwrap_or(protocol);
-        let port = self.port.unwrap_or(protocol.default_port());
-        Destination { host: self.host.clone(), port, protocol }
+        let destination = Destination {
+            transport: self.transport,
+            port: self.port.unwrap_or(self.transport.default_port(protocol)),
+            host: self.host,
+            protocol,
+            socket: self.socket,
+            tls: self.tls,
+            retry: self.retry,
+            timeout: self.timeout,
+            resolve_interval: self.resolve_interval,
+        };
+        if self.transport == TransportKind::Udp || protocol == ExportProtocol::Ipfix {
+            return Ok(destination);
+        }
+        Err(TransportError::IpfixOnly {
+            destination: destination.to_string(),
+            transport: self.transport.name(),
+            protocol: protocol.name(),
+        })
+    }
+
+    /// Takes what stands behind the question mark.
+    fn take(&mut self, pairs: url::form_urlencoded::Parse<'_>) -> Result<(), String> {
+        let mut seen: Vec<&str> = Vec::new();
+        let transport = self.transport;
+        for (name, value) in pairs {
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                return Err(format!("unknown option '{name}', known are {}", url_key::names(transport)));
+            };
+            if !key.of.contains(&transport) {
+                let known = url_key::names(transport);
+                return Err(format!(
+                    "option '{name}' has no meaning for {}, known are {known}",
+                    transport.name()
+                ));
+            }
+            if seen.contains(&key.name) && !key.repeats {
+                return Err(format!("option '{name}' is given twice"));
+            }
+            seen.push(key.name);
+            (key.set)(self, &value)?;
+        }
+        if self.tls.key.is_some() && self.tls.cert.is_none() {
+            return Err("key is the private key of a certificate, and cert is missing".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -72,13 +151,9 @@ impl FromStr for CollectorUrl {
             ParseError::InvalidPort => TransportError::BadPort { url: typed() },
             other => TransportError::Malformed { url: typed(), reason: other.to_string() },
         })?;
-        match parsed.scheme() {
-            "udp" => {}
-            scheme @ ("tcp" | "sctp" | "tls" | "dtls") => {
-                return Err(TransportError::UnsupportedScheme { url: typed(), scheme: scheme.to_owned() });
-            }
-            scheme => return Err(TransportError::UnknownScheme { url: typed(), scheme: scheme.to_owned() }),
-        }
+        let Some(transport) = TransportKind::of_scheme(parsed.scheme()) else {
+            return Err(TransportError::UnknownScheme { url: typed(), scheme: parsed.scheme().to_owned() });
+        };
         let host = match parsed.host() {
             None | Some(Host::Domain("")) => return Err(TransportError::MissingHost { url: typed() }),
             Some(Host::Domain(name)) => name.to_owned(),
@@ -96,21 +171,10 @@ impl FromStr for CollectorUrl {
             let reason = "a path, a user or a fragment has no meaning here".to_owned();
             return Err(TransportError::Malformed { url: typed(), reason });
         }
-        let mut protocol = None;
-        for (key, value) in parsed.query_pairs() {
-            protocol = Some(match (key.as_ref(), value.as_ref()) {
-                ("protocol", "ipfix") => ExportProtocol::Ipfix,
-                ("protocol", "v9") => ExportProtocol::NetflowV9,
-                ("protocol", "v5") => ExportProtocol::NetflowV5,
-                ("protocol", other) => {
-                    return Err(TransportError::UnknownProtocol { url: typed(), protocol: other.to_owned() });
-                }
-                (other, _) => {
-                    return Err(TransportError::UnknownOption { url: typed(), key: other.to_owned() });
-                }
-            });
-        }
-        Ok(Self { host, port: parsed.port(), protocol })
+        let mut url = Self { port: parsed.port(), ..Self::new(transport, host) };
+        url.take(parsed.query_pairs())
+            .map_err(|reason| TransportError::BadOption { url: typed(), reason })?;
+        Ok(url)
     }
 }
 
@@ -122,23 +186,6 @@ fn with_scheme(text: &str) -> String {
         format!("udp://[{text}]")
     } else {
         format!("udp://{text}")
-    }
-}
-
-impl fmt::Display for CollectorUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "udp://[{}]", self.host)?;
-        } else {
-            write!(f, "udp://{}", self.host)?;
-        }
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        if let Some(protocol) = self.protocol {
-            write!(f, "?protocol={}", protocol.name())?;
-        }
-        Ok(())
     }
 }
 
@@ -164,13 +211,33 @@ mod tests {
         ];
         for (text, host, port, protocol) in cases {
             let url: CollectorUrl = text.parse().unwrap();
-            assert_eq!(url, CollectorUrl { host: host.to_owned(), port, protocol }, "{text}");
-            assert_eq!(
-                url.to_string().parse::<CollectorUrl>().unwrap(),
-                url,
-                "{text} printed and read again"
-            );
+            let plain = CollectorUrl::new(TransportKind::Udp, host.to_owned());
+            assert_eq!(url, CollectorUrl { port, protocol, ..plain }, "{text}");
         }
+    }
+
+    #[test]
+    fn options_say_what_socket_and_certificates_are_like() {
+        let print = "ab".repeat(32);
+        let text = format!(
+            "tls://h:1?bind=[2001:db8::9]&interface=eth0.7&dscp=46&ttl=3&retry=2m&timeout=5s&resolve=1h\
+             &ca=/etc/ca.pem&cert=c.pem&key=%2Fk%20.pem&name=c.example&fingerprint={print}&fingerprint={print}"
+        );
+        let url: CollectorUrl = text.parse().unwrap();
+        assert_eq!(url.transport, TransportKind::Tls);
+        let socket = SocketOptions {
+            bind: Some("2001:db8::9".parse().unwrap()),
+            interface: Some("eth0.7".to_owned()),
+            dscp: Some(46),
+            ttl: Some(3.try_into().unwrap()),
+        };
+        assert_eq!(url.socket, socket);
+        let times = [url.retry, url.timeout, url.resolve_interval];
+        assert_eq!(times, [120, 5, 3600].map(Duration::from_secs));
+        assert_eq!(url.tls.ca, Some("/etc/ca.pem".into()));
+        assert_eq!((url.tls.cert, url.tls.key), (Some("c.pem".into()), Some("/k .pem".into())));
+        assert_eq!(url.tls.name.as_deref(), Some("c.example"));
+        assert_eq!(url.tls.fingerprints.len(), 2);
     }
 
     #[test]
@@ -184,15 +251,36 @@ mod tests {
             ("udp://host:0", "the port must be a number from 1 to 65535"),
             ("host:65536", "the port must be a number from 1 to 65535"),
             ("host:flow", "the port must be a number from 1 to 65535"),
-            ("tcp://host:4739", "transport 'tcp' is not supported yet, use udp"),
-            ("sctp://host", "transport 'sctp' is not supported yet"),
-            ("tls://host", "transport 'tls' is not supported yet"),
-            ("dtls://host", "transport 'dtls' is not supported yet"),
-            ("http://host", "unknown transport 'http', use udp"),
+            ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp and file"),
             ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
             ("udp://host?protocol", "unknown protocol '', known are ipfix, v9 and v5"),
-            ("udp://host?color=red", "unknown option 'color', known is protocol"),
+            (
+                "udp://host?color=red",
+                "unknown option 'color', known are protocol, bind, interface, dscp, ttl and resolve",
+            ),
             ("udp://host?protocol=v9&mtu=1", "unknown option 'mtu'"),
+            ("udp://host?dscp=1&dscp=1", "option 'dscp' is given twice"),
+            ("udp://host?dscp=64", "dscp is a number from 0 to 63, not '64'"),
+            ("udp://host?ttl=0", "ttl is a number from 1 to 255, not '0'"),
+            ("udp://host?ttl=256", "ttl is a number from 1 to 255"),
+            ("udp://host?bind=eth0", "bind is an address of this host, 'eth0' is none"),
+            ("udp://192.0.2.1?bind=::1", "one is IPv4, the other IPv6"),
+            ("udp://[2001:db8::1]?bind=192.0.2.1", "one is IPv4, the other IPv6"),
+            ("udp://host?interface=", "'' cannot be one"),
+            ("udp://host?interface=a/b", "'a/b' cannot be one"),
+            ("udp://host?interface=sixteencharacter", "cannot be one"),
+            ("udp://host?cert=a", "option 'cert' has no meaning for udp"),
+            ("tcp://host?ca=a", "option 'ca' has no meaning for tcp"),
+            ("sctp://host?name=a", "option 'name' has no meaning for sctp"),
+            ("udp://host?retry=1m", "option 'retry' has no meaning for udp"),
+            ("tcp://host?retry=0", "retry is a time from 1s to 30days as 90s, not '0'"),
+            ("tcp://host?timeout=1y", "timeout is a time from 1s"),
+            ("tcp://host?resolve=often", "resolve is a time from 1s"),
+            ("tls://host?ca=", "ca is the path of a PEM file"),
+            ("tls://host?key=k.pem", "cert is missing"),
+            ("tls://host?name=a..b", "'a..b' is neither"),
+            ("dtls://host?name=*.b", "'*.b' is neither"),
+            ("dtls://host?fingerprint=12", "64 hexadecimal digits, not '12'"),
             ("udp://[2001:db8::1", "invalid IPv6 address"),
             ("udp://[fe80::g]:1", "invalid IPv6 address"),
             ("udp://ho st:1", "invalid"),
@@ -209,13 +297,40 @@ mod tests {
 
     #[test]
     fn what_is_left_out_follows_the_general_protocol() {
-        let bare: CollectorUrl = "host".parse().unwrap();
-        assert_eq!(bare.destination(ExportProtocol::Ipfix).port, 4739);
-        assert_eq!(bare.destination(ExportProtocol::NetflowV9).port, 2055);
-        let own: CollectorUrl = "host?protocol=v9".parse().unwrap();
-        let destination = own.destination(ExportProtocol::Ipfix);
-        assert_eq!((destination.port, destination.protocol), (2055, ExportProtocol::NetflowV9));
-        let v5: CollectorUrl = "h?protocol=v5".parse().unwrap();
-        assert_eq!(v5.destination(ExportProtocol::Ipfix).port, 2055);
+        let destination = |text: &str, protocol| {
+            let url: CollectorUrl = text.parse().unwrap();
+            url.destination(protocol).unwrap()
+        };
+        assert_eq!(destination("host", ExportProtocol::Ipfix).port, 4739);
+        assert_eq!(destination("host", ExportProtocol::NetflowV9).port, 2055);
+        let own = destination("host?protocol=v9", ExportProtocol::Ipfix);
+        assert_eq!((own.port, own.protocol), (2055, ExportProtocol::NetflowV9));
+        assert_eq!(destination("h?protocol=v5", ExportProtocol::Ipfix).port, 2055);
+    }
+
+    #[test]
+    fn ports_left_out_are_those_of_the_transport() {
+        // TRANS-2.
+        for (scheme, port) in [("udp", 4739), ("tcp", 4739), ("sctp", 4739), ("tls", 4740), ("dtls", 4740)] {
+            let url: CollectorUrl = format!("{scheme}://host").parse().unwrap();
+            assert_eq!(url.destination(ExportProtocol::Ipfix).unwrap().port, port, "{scheme}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ipfix_goes_over_udp_only() {
+        for transport in ["tcp", "tls", "dtls", "sctp"] {
+            for protocol in [ExportProtocol::NetflowV9, ExportProtocol::NetflowV5] {
+                let text = format!("{transport}://host:1");
+                let general = text.parse::<CollectorUrl>().unwrap().destination(protocol).unwrap_err();
+                assert_eq!(
+                    general.to_string(),
+                    format!(
+                        "collector {transport}:host:1: {transport} carries ipfix only, for {} use udp",
+                        protocol.name()
+                    )
+                );
+            }
+        }
     }
 }

@@ -164,7 +164,10 @@ fn a_port_in_use_and_a_bad_address_are_told_in_one_line() {
             "udp://[::]:1?protocol=v9",
             "cannot listen on 'udp://[::]:1?protocol=v9': a collector takes every protocol it knows, leave out the option",
         ),
-        ("tcp://[::]:4739", "cannot listen on 'tcp://[::]:4739'"),
+        (
+            "tcp://[::]:4739",
+            "cannot listen on 'tcp://[::]:4739': transport 'tcp' is not supported yet, use udp",
+        ),
     ];
     for (url, expected) in cases {
         assert_eq!(Listener::open(url).unwrap_err().to_string(), expected);
