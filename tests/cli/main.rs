@@ -11,5 +11,6 @@ mod following;
 mod interfaces;
 mod output;
 mod privileges;
+mod sockets;
 mod support;
 mod tap;

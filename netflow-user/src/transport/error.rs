@@ -129,6 +129,21 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
+    /// The kernel does not take an option of the socket.
+    #[error("collector {peer}: {option}={value}: {reason}")]
+    SocketOption {
+        /// The Collector.
+        peer: SocketAddr,
+        /// The URL's key.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What that means.
+        reason: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// The datagram exceeds the path MTU; nothing was sent.
     #[error("collector {peer}: datagram of {length} octets exceeds the path's limit of {limit}")]
     TooLong {

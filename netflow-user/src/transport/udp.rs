@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 
 use super::destination::Destination;
 use super::error::TransportError;
+use super::socket_options::SocketOptions;
 
 /// Octets of a message that fill an Ethernet frame over IPv4: 1500 less 20 (IPv4) and 8 (UDP). The
 /// default limit even where the path takes more (loopback: 65,536), since collectors read into buffers
@@ -70,7 +71,7 @@ impl UdpTransport {
     ) -> Result<Self, TransportError> {
         let mut first_error = None;
         for peer in destination.resolve().await? {
-            match Self::connect(peer, message_size) {
+            match Self::connect(peer, &destination.socket, message_size) {
                 Ok(transport) => return Ok(transport),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -82,12 +83,17 @@ impl UdpTransport {
     }
 
     /// Opens a socket to `peer`. Must be called within a tokio runtime.
-    pub fn connect(peer: SocketAddr, message_size: Option<usize>) -> Result<Self, TransportError> {
+    pub fn connect(
+        peer: SocketAddr,
+        options: &SocketOptions,
+        message_size: Option<usize>,
+    ) -> Result<Self, TransportError> {
         let open = |source| TransportError::OpenSocket { peer, source };
         let socket =
             Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP)).map_err(open)?;
         socket.set_nonblocking(true).map_err(open)?;
         forbid_fragments(&socket, peer).map_err(open)?;
+        options.apply(&socket, peer)?;
         // The limit of an unprivileged process (net.core.wmem_max) may be lower; then that has to do.
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         socket.connect(&peer.into()).map_err(|source| TransportError::Connect { peer, source })?;
@@ -208,6 +214,10 @@ mod tests {
         socket
     }
 
+    fn connect(peer: SocketAddr, message_size: Option<usize>) -> Result<UdpTransport, TransportError> {
+        UdpTransport::connect(peer, &SocketOptions::default(), message_size)
+    }
+
     fn received(socket: &StdSocket) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_536];
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
@@ -219,7 +229,7 @@ mod tests {
     async fn a_closed_port_costs_only_what_was_sent_to_it() {
         // UDP-ERR-1. A loopback address of our own keeps other programs off the port.
         let address = listener("127.83.1.1:0").local_addr().unwrap();
-        let mut transport = UdpTransport::connect(address, None).unwrap();
+        let mut transport = connect(address, None).unwrap();
         for _ in 0..10 {
             transport.send(b"to nobody").await.unwrap();
         }
@@ -239,7 +249,7 @@ mod tests {
     async fn one_session_has_one_source_port() {
         // UDP-SRC-1.
         let collector = listener("127.83.1.2:0");
-        let mut transport = UdpTransport::connect(collector.local_addr().unwrap(), None).unwrap();
+        let mut transport = connect(collector.local_addr().unwrap(), None).unwrap();
         for _ in 0..3 {
             transport.send(b"x").await.unwrap();
             assert_eq!(received(&collector).1, transport.local().unwrap());
@@ -250,7 +260,7 @@ mod tests {
     async fn a_datagram_beyond_the_path_mtu_is_refused_with_the_limit() {
         // UDP-MTU-1. Holds for any MTU of the loopback interface.
         let collector = listener("127.83.1.3:0");
-        let mut transport = UdpTransport::connect(collector.local_addr().unwrap(), Some(usize::MAX)).unwrap();
+        let mut transport = connect(collector.local_addr().unwrap(), Some(usize::MAX)).unwrap();
         let longest = transport.message_limit();
         let error = transport.send(&vec![1; longest + 1]).await.unwrap_err();
         assert!(
@@ -266,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn messages_fill_an_ethernet_frame_unless_more_is_asked_for() {
         let peer = "127.83.1.4:4739".parse().unwrap();
-        let limit = |size| UdpTransport::connect(peer, size).unwrap().message_limit();
+        let limit = |size| connect(peer, size).unwrap().message_limit();
         let path = limit(Some(usize::MAX));
         assert_eq!(limit(None), path.min(DEFAULT_LIMIT_IPV4));
         assert_eq!(limit(Some(500)), 500);
@@ -294,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_destination_that_may_not_be_sent_to_is_an_error_with_its_address() {
         // The broadcast address needs SO_BROADCAST.
-        let error = UdpTransport::connect("255.255.255.255:4739".parse().unwrap(), None).unwrap_err();
+        let error = connect("255.255.255.255:4739".parse().unwrap(), None).unwrap_err();
         assert_eq!(error.to_string(), "collector 255.255.255.255:4739: cannot connect the UDP socket");
     }
 }

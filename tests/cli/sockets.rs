@@ -1,0 +1,59 @@
+//! What packets to a collector look like on the wire, and options of sockets that cannot be had.
+
+use tests::agent::AgentProcess;
+use tests::judges::Tshark;
+use tests::lab::Namespace;
+
+use crate::support::{assert_refused, flows, netflow, write_pcap};
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn datagrams_have_the_source_dscp_and_ttl_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("capture.pcap");
+    write_pcap(&capture, &flows(3)).unwrap();
+    let namespace = Namespace::new().unwrap();
+    let tshark = Tshark::start(&namespace, "lo", "udp dst port 9995").unwrap();
+    let options = "interface=lo&dscp=46&ttl=9";
+    let urls = [
+        format!("udp://127.0.0.1:9995?bind=127.0.0.9&{options}"),
+        format!("udp://[::1]:9995?bind=::1&{options}"),
+        "udp://127.0.0.2:9995".to_owned(),
+    ];
+    let urls = urls.each_ref().map(String::as_str);
+    let stopped =
+        AgentProcess::read(&namespace, &capture, &["-c", urls[0], "-c", urls[1], "-c", urls[2]]).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let wire = tshark.stop().unwrap();
+    let of_ipv4 = wire.fields(&["ip.src", "ip.dst", "ip.dsfield.dscp", "ip.ttl"]).unwrap();
+    let of_ipv6 = wire.fields(&["ipv6.src", "ipv6.tclass.dscp", "ipv6.hlim"]).unwrap();
+    let [mut asked, mut plain, mut ipv6] = [0; 3];
+    for (four, six) in of_ipv4.iter().zip(&of_ipv6) {
+        let four: Vec<&str> = four.iter().flatten().map(String::as_str).collect();
+        let six: Vec<&str> = six.iter().flatten().map(String::as_str).collect();
+        match (four.as_slice(), six.as_slice()) {
+            (["127.0.0.9", "127.0.0.1", "46", "9"], []) => asked += 1,
+            ([_, "127.0.0.2", "0", "64"], []) => plain += 1,
+            ([], ["::1", "46", "9"]) => ipv6 += 1,
+            other => panic!("{other:?}\n{}", wire.text().unwrap()),
+        }
+    }
+    assert!(asked > 0 && asked == plain && plain == ipv6, "{asked} {plain} {ipv6}");
+}
+
+#[test]
+fn options_that_the_kernel_refuses_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("capture.pcap");
+    write_pcap(&capture, &flows(1)).unwrap();
+    let capture = capture.to_str().unwrap();
+    for (options, reason) in [
+        ("bind=192.0.2.1", "bind=192.0.2.1: this host has no such address"),
+        ("interface=no-such-port", "interface=no-such-port: there is no such interface"),
+    ] {
+        let refused = netflow(&["read", capture, "-c", &format!("udp://127.0.0.1:9995?{options}")]);
+        assert_refused(&refused, 1, &["collector 127.0.0.1:9995", reason]);
+    }
+    let refused = netflow(&["read", capture, "-c", "udp://localhost:9995?bind=2001:db8::1"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
