@@ -116,6 +116,19 @@ impl Queue {
         }
     }
 
+    /// Completes when the queue is closed and empty; for the one who takes from it.
+    pub(super) async fn finished(&self) {
+        loop {
+            {
+                let waiting = self.lock();
+                if waiting.closed && waiting.batches.is_empty() {
+                    return;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
     /// Records that wait.
     pub(super) fn records(&self) -> u64 {
         self.lock().records

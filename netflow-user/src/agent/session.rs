@@ -1,13 +1,9 @@
 //! One destination: queue -> packer -> socket, with books of its own. Nothing here is shared with
 //! another destination, so none can disturb another.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
@@ -23,6 +19,13 @@ use crate::{
     time::{Instant, MonotonicNanos},
     transport::{Link, Pace, Target, TransportError},
 };
+
+mod connection;
+mod outlet;
+mod unacknowledged;
+
+pub(super) use outlet::Outlet;
+use unacknowledged::Unacknowledged;
 
 /// Below this a spread burst does not go: what every collector takes.
 const SLOWEST_SPREAD: u64 = 50_000;
@@ -57,32 +60,6 @@ pub(super) enum SessionClock {
     Capture(Instant),
 }
 
-/// The meter's end of a session.
-pub(super) struct Outlet {
-    pub(super) queue: Arc<Queue>,
-    /// The ends of its socket: this host's, the collector's.
-    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
-    abandon: Arc<Notify>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Outlet {
-    /// Lets the session send what it has, at most until `patience` is over or `hurry` says so; what is left then
-    /// is counted as not sent for reason `shutdown`.
-    pub(super) async fn finish(mut self, patience: Duration, mut hurry: watch::Receiver<bool>) {
-        self.queue.close();
-        let ended = tokio::select! {
-            result = tokio::time::timeout(patience, &mut self.task) => result.is_ok(),
-            Ok(_) = hurry.wait_for(|hurry| *hurry) => false,
-        };
-        if !ended {
-            self.abandon.notify_one();
-            // It ends at its next await point, and has the books to close.
-            let _ = self.task.await;
-        }
-    }
-}
-
 /// A Transport Session with its Collector.
 pub(super) struct Session {
     queue: Arc<Queue>,
@@ -98,6 +75,8 @@ pub(super) struct Session {
     spreading: bool,
     /// Taken from the queue, not yet in a message that was sent.
     pending: Vec<FlowRecord>,
+    /// Given to the connection, but not known to have arrived.
+    unacknowledged: Unacknowledged,
     at: Option<Instant>,
     health: Health,
     last_trouble: MonotonicNanos,
@@ -141,8 +120,12 @@ impl Session {
         let ends = link.ends();
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
-        // A file takes what there is.
-        let pacing = if link.is_lossy() { pacing } else { Pacing::Rate(u64::MAX) };
+        let pacing = match pacing {
+            // What makes its sender wait takes what there is.
+            Pacing::Spread(_) if !link.is_lossy() => Pacing::Rate(u64::MAX),
+            _ if matches!(link, Link::File(_)) => Pacing::Rate(u64::MAX),
+            pacing => pacing,
+        };
         let pace = match pacing {
             Pacing::Rate(rate) => Pace::new(rate, BURST),
             Pacing::Spread(_) => Pace::new(SLOWEST_SPREAD, BURST),
@@ -158,6 +141,7 @@ impl Session {
             spread: SLOWEST_SPREAD,
             spreading: false,
             pending: Vec::new(),
+            unacknowledged: Unacknowledged::default(),
             at: None,
             health: Health::Good,
             last_trouble: MonotonicNanos(0),
@@ -166,29 +150,40 @@ impl Session {
         let abandoned = Arc::clone(&abandon);
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = session.run() => {}
-                () = abandoned.notified() => books.not_sent(NotSent::Shutdown, books.read().queued),
+                () = session.run() => return,
+                () = abandoned.notified() => {}
             }
+            session.settle();
+            books.not_sent(NotSent::Shutdown, books.read().queued);
         });
         Ok(Outlet { queue, ends, abandon, task })
     }
 
     async fn run(&mut self) {
-        loop {
-            let queue = Arc::clone(&self.queue);
+        let queue = Arc::clone(&self.queue);
+        let mut is_ended = false;
+        // While nobody can be sent to, records wait in the queue, which is bounded and counts.
+        while !is_ended || (self.link.is_reliable() && !self.has_delivered()) {
+            let is_up = self.link.is_up();
+            let patience = self.patience();
             tokio::select! {
-                batch = queue.next() => match batch {
+                batch = queue.next(), if is_up && !is_ended => match batch {
                     Some(batch) => self.take(&batch).await,
-                    None => break,
+                    None => {
+                        is_ended = true;
+                        self.send(true).await;
+                    }
                 },
-                () = self.templates_due() => self.send(true).await,
+                () = queue.finished(), if !is_up && !is_ended => is_ended = true,
+                () = sleep(patience), if is_up => self.send(true).await,
+                event = self.link.event(|| clock::now().monotonic) => self.on(event).await,
             }
         }
-        self.send(true).await;
         // Their templates did not go.
         self.books.not_sent(NotSent::SendFailed, volume(&self.pending));
         self.pending.clear();
         self.complete();
+        self.link.close().await;
     }
 
     /// Ends the Transport Session.
@@ -198,22 +193,15 @@ impl Session {
         }
     }
 
-    /// Waits until templates are to be sent though there are no records.
-    async fn templates_due(&self) {
-        match &self.clock {
-            SessionClock::Live(clock) => {
-                let deadlines = [self.messages.template_deadline(), self.link.deadline()];
-                let Some(deadline) = deadlines.into_iter().flatten().min() else {
-                    return std::future::pending().await;
-                };
-                // Templates that could not be sent are due at once: not again and again.
-                let patience =
-                    if self.health == Health::Failing { self.last_trouble.plus(RETRY) } else { deadline };
-                tokio::time::sleep(deadline.max(patience).since(clock.now().monotonic)).await;
-            }
-            // A capture's time stands still between its packets.
-            SessionClock::Capture(_) => std::future::pending().await,
-        }
+    /// How long until templates are to be sent though there are no records; `None`: for ever.
+    fn patience(&self) -> Option<Duration> {
+        // A capture's time stands still between its packets.
+        let SessionClock::Live(clock) = &self.clock else { return None };
+        let deadlines = [self.messages.template_deadline(), self.link.deadline()];
+        let deadline = deadlines.into_iter().flatten().min()?;
+        // Templates that could not be sent are due at once: not again and again.
+        let patience = if self.health == Health::Failing { self.last_trouble.plus(RETRY) } else { deadline };
+        Some(deadline.max(patience).since(clock.now().monotonic))
     }
 
     async fn take(&mut self, batch: &Batch) {
@@ -263,7 +251,8 @@ impl Session {
     /// Sends full messages, and with `all` a last one that is not full (and templates that are due).
     async fn send(&mut self, all: bool) {
         let mut sent = 0;
-        loop {
+        let mut broken = None;
+        while self.link.is_up() {
             let now = match &self.clock {
                 SessionClock::Live(clock) => clock.now(),
                 SessionClock::Capture(start) => self.at.unwrap_or(*start),
@@ -294,7 +283,15 @@ impl Session {
             let (taken, octets) = (message.records, message.octets.len() as u64);
             let mut given_up = None;
             match result {
+                Ok(()) if self.link.is_reliable() => {
+                    let records = self.pending.get(sent..sent + taken).unwrap_or_default();
+                    self.unacknowledged.push(self.link.written(), octets, records);
+                }
                 Ok(()) => self.books.message_sent(octets, volume),
+                Err(error @ TransportError::ConnectionLost { .. }) => {
+                    broken = Some(error);
+                    break;
+                }
                 Err(TransportError::TooLong { limit, .. })
                     if limit < self.messages.message_size()
                         && self.messages.set_message_size(limit).is_ok() =>
@@ -322,6 +319,10 @@ impl Session {
             }
         }
         self.pending.drain(..sent);
+        match broken {
+            Some(error) => self.disconnected(&error),
+            None => self.settle(),
+        }
     }
 
     fn note_health(&mut self, refused: bool, given_up: Option<TransportError>) {
@@ -356,6 +357,14 @@ impl Session {
             }
         }
         self.health = health;
+    }
+}
+
+/// Waits so long, or for ever.
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

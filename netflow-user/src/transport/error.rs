@@ -121,7 +121,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// No route, or no permission, to the Collector.
-    #[error("collector {peer}: cannot connect the UDP socket")]
+    #[error("collector {peer}: cannot connect")]
     Connect {
         /// The Collector.
         peer: SocketAddr,
@@ -140,6 +140,15 @@ pub enum TransportError {
         value: String,
         /// What that means.
         reason: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A connection that was there is there no more.
+    #[error("collector {peer}: the connection is lost")]
+    ConnectionLost {
+        /// The Collector.
+        peer: String,
         /// The cause.
         #[source]
         source: io::Error,

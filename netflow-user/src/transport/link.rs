@@ -1,11 +1,12 @@
 //! Any transport: where messages go, and the way there.
 
-use std::{fmt, net::SocketAddr, str::FromStr as _};
+use std::{fmt, net::SocketAddr, str::FromStr as _, time::Duration};
 
 use super::{
     destination::{Destination, TransportKind},
     error::TransportError,
     file::{FileTarget, FileTransport},
+    tcp::{Event, TcpTransport},
     udp::{UdpCounters, UdpTransport},
     url::{CollectorUrl, ExportProtocol},
 };
@@ -56,6 +57,8 @@ impl fmt::Display for Target {
 pub enum Link {
     /// A socket.
     Udp(UdpTransport),
+    /// Connections, one after the other.
+    Tcp(Box<TcpTransport>),
     /// A file, and the next ones.
     File(FileTransport),
 }
@@ -69,6 +72,9 @@ impl Link {
         match target {
             Target::Collector(destination) => match destination.transport {
                 TransportKind::Udp => UdpTransport::open(destination, message_size).await.map(Self::Udp),
+                TransportKind::Tcp => {
+                    TcpTransport::new(destination, message_size).map(|tcp| Self::Tcp(Box::new(tcp)))
+                }
                 other => Err(TransportError::UnsupportedTransport {
                     destination: destination.to_string(),
                     transport: other.name(),
@@ -82,6 +88,7 @@ impl Link {
     pub fn peer(&self) -> String {
         match self {
             Self::Udp(transport) => transport.peer().to_string(),
+            Self::Tcp(transport) => transport.peer(),
             Self::File(transport) => transport.place(),
         }
     }
@@ -90,6 +97,7 @@ impl Link {
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
             Self::Udp(transport) => Some((transport.local().ok()?, transport.peer())),
+            Self::Tcp(transport) => transport.ends(),
             Self::File(_) => None,
         }
     }
@@ -99,10 +107,63 @@ impl Link {
         matches!(self, Self::Udp(_))
     }
 
+    /// Whether it tells what has arrived, so that what has not can go again.
+    pub fn is_reliable(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Whether messages can be sent now.
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Tcp(transport) => transport.is_connected(),
+            Self::Udp(_) | Self::File(_) => true,
+        }
+    }
+
+    /// Octets that a reliable link has taken since it was connected.
+    pub fn written(&self) -> u64 {
+        match self {
+            Self::Tcp(transport) => transport.written(),
+            Self::Udp(_) | Self::File(_) => 0,
+        }
+    }
+
+    /// How many of them have arrived.
+    pub fn acknowledged(&self) -> u64 {
+        match self {
+            Self::Tcp(transport) => transport.acknowledged(),
+            Self::Udp(_) | Self::File(_) => 0,
+        }
+    }
+
+    /// Waits for what happens to a link by itself. Loses nothing when it is dropped. `clock` reads the monotonic clock.
+    pub async fn event(&mut self, clock: impl Fn() -> MonotonicNanos) -> Event {
+        match self {
+            Self::Tcp(transport) => transport.event(clock).await,
+            Self::Udp(_) | Self::File(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends a connection that is broken; returns how long it is until the next attempt.
+    pub fn give_up(&mut self, now: MonotonicNanos) -> Duration {
+        match self {
+            Self::Tcp(transport) => transport.give_up(now),
+            Self::Udp(_) | Self::File(_) => Duration::ZERO,
+        }
+    }
+
+    /// Ends a connection in order.
+    pub async fn close(&mut self) {
+        if let Self::Tcp(transport) = self {
+            transport.close().await;
+        }
+    }
+
     /// The longest message to build now.
     pub fn message_limit(&self) -> usize {
         match self {
             Self::Udp(transport) => transport.message_limit(),
+            Self::Tcp(transport) => transport.message_limit(),
             Self::File(transport) => transport.message_limit(),
         }
     }
@@ -111,14 +172,14 @@ impl Link {
     pub fn counters(&self) -> UdpCounters {
         match self {
             Self::Udp(transport) => transport.counters(),
-            Self::File(_) => UdpCounters::default(),
+            Self::Tcp(_) | Self::File(_) => UdpCounters::default(),
         }
     }
 
     /// Whether the next message is the first of another Transport Session.
     pub fn is_complete(&self, now: MonotonicNanos) -> bool {
         match self {
-            Self::Udp(_) => false,
+            Self::Udp(_) | Self::Tcp(_) => false,
             Self::File(transport) => transport.is_complete(now),
         }
     }
@@ -126,7 +187,7 @@ impl Link {
     /// When that will be, as far as time tells.
     pub fn deadline(&self) -> Option<MonotonicNanos> {
         match self {
-            Self::Udp(_) => None,
+            Self::Udp(_) | Self::Tcp(_) => None,
             Self::File(transport) => transport.deadline(),
         }
     }
@@ -138,6 +199,7 @@ impl Link {
     pub async fn send(&mut self, message: &[u8], now: Instant) -> Result<(), TransportError> {
         match self {
             Self::Udp(transport) => transport.send(message).await,
+            Self::Tcp(transport) => transport.send(message).await,
             // A disk may take its time: the other sessions are not to wait for it.
             Self::File(transport) => tokio::task::block_in_place(|| transport.send(message, now)),
         }
@@ -149,7 +211,7 @@ impl Link {
     /// As the transport's own.
     pub fn complete(&mut self) -> Result<(), TransportError> {
         match self {
-            Self::Udp(_) => Ok(()),
+            Self::Udp(_) | Self::Tcp(_) => Ok(()),
             Self::File(transport) => tokio::task::block_in_place(|| transport.complete()),
         }
     }

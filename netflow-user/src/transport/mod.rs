@@ -11,8 +11,10 @@ mod file_url;
 mod link;
 mod pace;
 mod socket_options;
+mod tcp;
 mod tls_options;
 mod udp;
+mod unacknowledged;
 mod url;
 mod url_key;
 
@@ -22,6 +24,7 @@ pub use file::{FileTarget, FileTransport, Sync};
 pub use link::{Link, Target};
 pub use pace::Pace;
 pub use socket_options::SocketOptions;
+pub use tcp::{Event, TcpTransport};
 pub use tls_options::{Fingerprint, TlsOptions};
 pub use udp::{DEFAULT_LIMIT_IPV4, DEFAULT_LIMIT_IPV6, UdpCounters, UdpTransport};
 pub use url::{CollectorUrl, ExportProtocol};

@@ -1,19 +1,59 @@
-//! A session whose link takes nothing.
+//! Sessions whose links take nothing, break, and come back.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::num::NonZeroU32;
 
 use netflow_common::{FlowCounters, FlowKey, IpVersion};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::{
     message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::FlowEndReason,
-    transport::{FileTarget, Sync},
+    transport::{ExportProtocol, FileTarget, Sync},
 };
 
 const NOW: Instant =
     Instant { monotonic: MonotonicNanos(1_000_000_000), unix_nanos: 1_767_225_600_000_000_000 };
+
+/// A session that is ready to run.
+fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
+    let config = PackerConfig {
+        observation_domain_id: 1,
+        template_refresh: Duration::from_secs(60),
+        template_refresh_messages: NonZeroU32::MIN,
+        options_refresh: Duration::from_secs(60),
+        exporter_address: [0; 4],
+        sys_up_time_origin: MonotonicNanos(0),
+        message_size: link.message_limit(),
+    };
+    let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
+    Session {
+        queue: Arc::new(Queue::new(Arc::clone(&books))),
+        books,
+        messages: Messages::Templates(Box::new(Packer::new(config, templates).unwrap())),
+        link,
+        clock: SessionClock::Capture(NOW),
+        pacing: Pacing::Rate(u64::MAX),
+        pace: Pace::new(u64::MAX, BURST),
+        spread: SLOWEST_SPREAD,
+        spreading: false,
+        pending: Vec::new(),
+        unacknowledged: Unacknowledged::default(),
+        at: None,
+        health: Health::Good,
+        last_trouble: MonotonicNanos(0),
+    }
+}
+
+fn record(packets: u64) -> FlowRecord {
+    let key = FlowKey { ip_version: IpVersion::V4, ..FlowKey::default() };
+    let counters = FlowCounters { packets, octets: 40 * packets, ..FlowCounters::default() };
+    FlowRecord::new(key, counters, FlowEndReason::IdleTimeout, &NOW)
+}
 
 /// A session whose link takes nothing: its directory is gone.
 async fn with_a_link_that_fails(ledger: &mut Ledger) -> Session {
@@ -27,32 +67,7 @@ async fn with_a_link_that_fails(ledger: &mut Ledger) -> Session {
     };
     let link = Link::open(&Target::File(target), None).await.unwrap();
     std::fs::remove_dir(&directory).unwrap();
-    let config = PackerConfig {
-        observation_domain_id: 1,
-        template_refresh: Duration::from_secs(60),
-        template_refresh_messages: NonZeroU32::MIN,
-        options_refresh: Duration::from_secs(60),
-        exporter_address: [0; 4],
-        sys_up_time_origin: MonotonicNanos(0),
-        message_size: link.message_limit(),
-    };
-    let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
-    let books = ledger.join("gone".to_owned());
-    Session {
-        queue: Arc::new(Queue::new(Arc::clone(&books))),
-        books,
-        messages: Messages::Templates(Box::new(Packer::new(config, templates).unwrap())),
-        link,
-        clock: SessionClock::Capture(NOW),
-        pacing: Pacing::Rate(u64::MAX),
-        pace: Pace::new(u64::MAX, BURST),
-        spread: SLOWEST_SPREAD,
-        spreading: false,
-        pending: Vec::new(),
-        at: None,
-        health: Health::Good,
-        last_trouble: MonotonicNanos(0),
-    }
+    session(link, ledger.join("gone".to_owned()))
 }
 
 #[test]
@@ -63,10 +78,7 @@ fn a_link_that_takes_nothing_is_not_tried_without_end_and_its_records_are_counte
         let mut session = with_a_link_that_fails(&mut ledger).await;
         // Templates alone: they are due again as soon as they did not go.
         session.send(true).await;
-        let key = FlowKey { ip_version: IpVersion::V4, ..FlowKey::default() };
-        let counters = FlowCounters { packets: 3, octets: 120, ..FlowCounters::default() };
-        let record = FlowRecord::new(key, counters, FlowEndReason::IdleTimeout, &NOW);
-        session.queue.offer(Batch::new(&[record], Some(NOW)));
+        session.queue.offer(Batch::new(&[record(3)], Some(NOW)));
         session.queue.close();
         session.run().await;
         session.books.read()
@@ -77,4 +89,92 @@ fn a_link_that_takes_nothing_is_not_tried_without_end_and_its_records_are_counte
     let books = ended.expect("it ends").unwrap();
     assert_eq!((books.offered.packets, books.queued.packets, books.sent.packets), (3, 0, 0));
     assert_eq!(books.not_sent[NotSent::SendFailed as usize].packets, 3);
+}
+
+/// What one connection carried: octets, cut into messages by their Length.
+async fn read_messages(stream: &mut TcpStream) -> Vec<Vec<u8>> {
+    let mut octets = Vec::new();
+    stream.read_to_end(&mut octets).await.unwrap();
+    let mut rest = octets.as_slice();
+    let mut messages = Vec::new();
+    while let Some(length) = rest.get(2..4) {
+        let length = u16::from_be_bytes([length[0], length[1]]).into();
+        messages.push(rest[..length].to_vec());
+        rest = &rest[length..];
+    }
+    assert!(rest.is_empty());
+    messages
+}
+
+fn sequence_number(message: &[u8]) -> u32 {
+    u32::from_be_bytes(message[8..12].try_into().unwrap())
+}
+
+/// The packets of each record in messages of the default template for IPv4.
+fn packets(messages: &[Vec<u8>]) -> Vec<u64> {
+    let mut collector = crate::collect::Collector::new();
+    let from = "192.0.2.1:1".parse().unwrap();
+    messages
+        .iter()
+        .flat_map(|message| collector.decode(from, message))
+        .map(|flow| flow.packets().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_new_connection_has_templates_first_sequence_numbers_from_zero_and_what_did_not_arrive() {
+    // IPFIX-SEQ-6, TMPL-SES-1, TCP-TMPL-1, TCP-CONN-4.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = Target::parse(&format!("tcp://127.0.0.1:{port}?retry=1s"), ExportProtocol::Ipfix).unwrap();
+    let link = Link::open(&target, None).await.unwrap();
+    let books = Ledger::new().join("collector");
+    let mut session = session(link, Arc::clone(&books));
+    let queue = Arc::clone(&session.queue);
+    let running = tokio::spawn(async move { session.run().await });
+
+    queue.offer(Batch::new(&[record(1), record(2)], Some(NOW)));
+    let (mut first, _) = listener.accept().await.unwrap();
+    while books.read().sent.records < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It stops, in order; what comes then goes to the next one.
+    first.shutdown().await.unwrap();
+    let before = read_messages(&mut first).await;
+    queue.offer(Batch::new(&[record(4)], Some(NOW)));
+    queue.offer(Batch::new(&[record(8)], Some(NOW)));
+    queue.close();
+    let (mut second, _) = listener.accept().await.unwrap();
+    let after = read_messages(&mut second).await;
+    running.await.unwrap();
+
+    for messages in [&before, &after] {
+        assert_eq!(sequence_number(&messages[0]), 0);
+        // Set 2, behind the header of 16 octets.
+        assert_eq!(messages[0][16..18], [0, 2]);
+    }
+    assert_eq!((packets(&before), packets(&after)), (vec![1, 2], vec![4, 8]));
+    let numbers = books.read();
+    assert_eq!((numbers.offered.packets, numbers.sent.packets, numbers.queued.packets), (15, 15, 0));
+}
+
+#[tokio::test]
+async fn records_wait_for_a_collector_that_is_not_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("tcp://{address}?retry=1s");
+    let link = Link::open(&Target::parse(&url, ExportProtocol::Ipfix).unwrap(), None).await.unwrap();
+    let books = Ledger::new().join("collector");
+    let mut session = session(link, Arc::clone(&books));
+    session.queue.offer(Batch::new(&[record(1)], Some(NOW)));
+    session.queue.close();
+    let running = tokio::spawn(async move { session.run().await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((books.read().queued.records, running.is_finished()), (1, false));
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert_eq!(packets(&read_messages(&mut stream).await), [1]);
+    running.await.unwrap();
+    assert_eq!(books.read().sent.records, 1);
 }
