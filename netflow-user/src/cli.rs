@@ -271,6 +271,10 @@ pub struct Measured {
     /// route, vrf, obspoint; a list, may be repeated
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     pub group: Vec<String>,
+    /// The fields of records, in place of the usual ones: names of the registry, with octets where they are to be fewer
+    /// (sourceIPv4Address,destinationIPv4Address,octetDeltaCount/4)
+    #[arg(long, value_name = "ELEMENTS", conflicts_with = "group", hide_short_help = true)]
+    pub template: Option<String>,
     /// Pair both directions of a flow to one record (RFC 5103), with reverse fields; IPFIX only
     #[arg(long)]
     pub biflow: bool,

@@ -11,7 +11,7 @@ use crate::{
     flow_cache::Reversible as _,
     kernel::Measure,
     key::{KeyChoice, KeyError},
-    message::{Group, Groups, KeyElement},
+    message::{ChoiceError, Group, Groups, KeyElement, TemplateChoice},
 };
 
 /// Tunnels by the operator's names.
@@ -43,6 +43,9 @@ pub enum MeasuredError {
         /// The word.
         given: String,
     },
+    /// A template of the operator's own.
+    #[error(transparent)]
+    Template(#[from] ChoiceError),
     /// Sampling by flow takes each direction by itself.
     #[error(
         "--biflow cannot pair what --sampling flow:N leaves: it chooses each direction by itself; count:N or random:N"
@@ -72,6 +75,8 @@ pub struct Measured {
     pub key: Vec<KeyElement>,
     /// Further fields.
     pub groups: Groups,
+    /// Fields of the operator's choice, in place of those that every record has.
+    pub template: Option<TemplateChoice>,
     /// Flows are paired.
     pub biflow: bool,
     /// For elements of this exporter's own.
@@ -90,6 +95,10 @@ impl Measured {
             key = key.with_tunnels();
         }
         let groups = groups(&measured.group)?;
+        let choose = |text: &String| TemplateChoice::parse(text, measured.enterprise_number);
+        let template = measured.template.as_ref().map(choose).transpose()?;
+        // What a field of the template shows has to be measured.
+        let chosen = template.as_ref().map_or_else(Groups::default, |choice| choice.groups(&key.elements));
         let (sampling, sampling_interval) = self::sampling(sampling)?;
         if measured.biflow {
             if sampling == SamplingMode::FlowHash {
@@ -104,7 +113,10 @@ impl Measured {
         Ok(Self {
             measure: Measure {
                 join_fragments: measured.fragments == cli::Fragments::Join,
-                groups: groups.iter().fold(key.groups, |bits, group| bits | measured_bit(group)),
+                groups: groups
+                    .iter()
+                    .chain(chosen.iter())
+                    .fold(key.groups, |bits, group| bits | measured_bit(group)),
                 tunnels,
                 mark_initial_syn: measured.biflow,
                 key_masks: key.masks,
@@ -113,6 +125,7 @@ impl Measured {
             },
             key: key.elements,
             groups,
+            template,
             biflow: measured.biflow,
             enterprise_number: measured.enterprise_number,
         })

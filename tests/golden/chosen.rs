@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 
 use netflow_common::{Address, FirstPacket, FlowCounters, Tunnel, WideCounters, WideKey};
 use netflow_user::{
-    message::{Group, InformationElement as E, KeyElement, Protocol, TemplateOptions, TemplateSet},
+    message::{
+        Group, InformationElement as E, KeyElement, Protocol, TemplateChoice, TemplateOptions, TemplateSet,
+    },
     record::{BiflowDirection, Extras, FlowRecord, Route},
 };
 
@@ -198,4 +200,63 @@ fn ipfix_biflows_are_those_of_the_vector() {
     let message = announced.next_message(&[], NOW).unwrap().octets.to_vec();
     let of_vector = &self::vector(vectors::IPFIX_BIFLOWS)[20..16 + 320];
     assert_eq!(message[message.len() - of_vector.len()..], *of_vector, "templates 258 and 259");
+}
+
+/// The fields of the examples of both standards.
+const EXAMPLE_FIELDS: &str =
+    "sourceIPv4Address,destinationIPv4Address,ipNextHopIPv4Address,packetDeltaCount/4,octetDeltaCount/4";
+
+#[test]
+fn the_examples_of_both_standards_are_templates_of_choice() {
+    // VEC-1, VEC-2, V9-FLD-1
+    let choice = TemplateChoice::parse(EXAMPLE_FIELDS, None).unwrap();
+    for (protocol, name, example, header, data, addresses) in [
+        (
+            Protocol::NetflowV9,
+            "netflow_v9",
+            vectors::NETFLOW_V9_EXAMPLE,
+            20,
+            48..112,
+            [[198, 168, 1, 12], [10, 5, 12, 254], [192, 168, 1, 1]],
+        ),
+        (
+            Protocol::Ipfix,
+            "ipfix",
+            vectors::IPFIX_EXAMPLE,
+            16,
+            44..108,
+            [[192, 0, 2, 12], [192, 0, 2, 254], [192, 0, 2, 1]],
+        ),
+    ] {
+        let options = TemplateOptions { choice: Some(choice.clone()), ..TemplateOptions::new(protocol) };
+        let templates = TemplateSet::new(&options).unwrap();
+        let example = vector(example);
+        let octets_at = |at: usize| -> [u8; 4] { example[at..at + 4].try_into().unwrap() };
+        let records: Vec<FlowRecord> = (0..3)
+            .map(|place| {
+                let at = data.start + 4 + 20 * place;
+                let mut record = flows()[0].clone();
+                record.key.source_address = Address::from_ipv4(octets_at(at));
+                record.key.destination_address = Address::from_ipv4(octets_at(at + 4));
+                record.route.next_hop = Address::from_ipv4(octets_at(at + 8));
+                record.counters.packets = u32::from_be_bytes(octets_at(at + 12)).into();
+                record.counters.octets = u32::from_be_bytes(octets_at(at + 16)).into();
+                record
+            })
+            .collect();
+        assert_eq!(records[0].key.source_address, Address::from_ipv4(addresses[0]));
+        assert_eq!(records[0].key.destination_address, Address::from_ipv4(addresses[1]));
+        assert_eq!(records[0].route.next_hop, Address::from_ipv4(addresses[2]));
+        let octets = send(&mut packer(&templates), &records);
+        // Set ID, Length and Template ID apart: ours has two templates, and the ids of a combination.
+        assert_eq!(octets[header + 6..header + 28], example[header + 6..header + 28], "the Template Record");
+        let behind = octets.len() - (data.end - data.start);
+        assert_eq!(octets[behind + 2..], example[data.start + 2..data.end], "Length and Data Records");
+        check_file(
+            &format!("{name}/example.hex"),
+            "The records of the standard's example. Differs in: Template ID, and a template for IPv6.",
+            &templates,
+            &octets,
+        );
+    }
 }

@@ -170,3 +170,31 @@ fn netflow_v9_takes_a_key_of_choice_and_ipfix_tells_it() {
     // Source address and destination port: fields 0 and 7 of the template.
     assert_eq!(u64::from_str_radix(first.trim_start_matches("0x"), 16).unwrap(), 0x81, "{keys:?}");
 }
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn tshark_and_nfdump_read_a_template_of_the_operators_own() {
+    // TYPE-RSE-1
+    let packet = ipv4(17, &[0; 8], &[(8, 63)]);
+    let frames = [ethernet(ETHERTYPE_IPV4, &packet), ethernet(ETHERTYPE_IPV4, &packet)];
+    for (version, elements) in [
+        (
+            10,
+            "octetDeltaCount/4,flowStartMilliseconds,flowEndMilliseconds,32473/7,sourceIPv4Address,packetDeltaCount/5,ipTTL",
+        ),
+        (
+            9,
+            "octetDeltaCount/4,flowStartSysUpTime,flowEndSysUpTime,sourceIPv4Address,packetDeltaCount/8,maximumTTL",
+        ),
+    ] {
+        let fields = ["cflow.srcaddr", "cflow.octets", "cflow.packets", "cflow.dstaddr", "cflow.srcport"];
+        let arguments = ["--template", elements, "--enterprise-number", EXAMPLE];
+        let values = exported(&frames, &arguments, version, &fields).unwrap();
+        let octets = (2 * packet.len()).to_string();
+        let expected: [&[&str]; 5] = [&["192.0.2.10"], &[octets.as_str()], &["2"], &[], &[]];
+        assert_eq!(values, expected, "version {version}");
+    }
+    let arguments = ["--template", "octetDeltaCount,packetDeltaCount,ipTTL,sourceMacAddress"];
+    let values = exported(&frames, &arguments, 10, &["cflow.ip_ttl", "cflow.srcmac"]).unwrap();
+    assert_eq!(values, [["63"], ["02:00:00:00:00:01"]]);
+}

@@ -12,8 +12,8 @@ use crate::{
     measured::Measured,
     message::{
         Anonymised, DEFAULT_KEY, Group, Groups, InformationElement, KeyElement, LARGEST_INTERVAL,
-        MessageError, OptionsKinds, Protocol, SamplingMethod, TemplateOptions, TemplateSet, V5Packer,
-        V5PackerConfig,
+        MessageError, OptionsKinds, Protocol, SamplingMethod, TemplateChoice, TemplateOptions, TemplateSet,
+        V5Packer, V5PackerConfig,
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
@@ -41,6 +41,8 @@ pub struct ExportConfig {
     pub key: Vec<KeyElement>,
     /// Groups of further fields.
     pub groups: Groups,
+    /// Fields of the operator's choice, in place of those that every record has.
+    pub template: Option<TemplateChoice>,
     /// Both directions of a flow are one record.
     pub biflow: bool,
     /// Enterprise number of this exporter's own elements.
@@ -92,6 +94,7 @@ impl ExportConfig {
             message_size,
             key: measured.key.clone(),
             groups: measured.groups,
+            template: measured.template.clone(),
             biflow: measured.biflow,
             enterprise_number: measured.enterprise_number,
             rate: (rate > 0).then_some(rate),
@@ -126,11 +129,12 @@ impl ExportConfig {
             groups: self.groups,
             biflow: self.biflow,
             enterprise_number: self.enterprise_number,
+            choice: self.template.clone(),
             options: OptionsKinds {
                 sampling: self.sampling.map(|(method, _)| method),
                 interfaces: self.interface_table,
-                // Collectors take the default key for granted.
-                flow_keys: self.key != DEFAULT_KEY,
+                // Collectors take the default key in the default records for granted.
+                flow_keys: self.key != DEFAULT_KEY || self.template.is_some(),
                 anonymised: self.anonymised.clone(),
             },
         })
@@ -146,6 +150,9 @@ impl ExportConfig {
         }
         if self.biflow {
             return Err(MessageError::NotInNetflowV5 { what: "biflows" });
+        }
+        if self.template.is_some() {
+            return Err(MessageError::NotInNetflowV5 { what: "--template" });
         }
         if let Some((_, given)) = self.sampling.filter(|(_, one_in)| one_in.get() > LARGEST_INTERVAL) {
             return Err(MessageError::SamplingIntervalOfV5 { given });

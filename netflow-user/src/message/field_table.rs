@@ -68,7 +68,7 @@ pub(super) const fn key(elements: &'static [E], length: u16, value: ValueOf) -> 
 }
 
 /// A field that follows from these elements of the Flow Key together.
-const fn derived(element: E, from: &'static [E], length: u16, value: ValueOf) -> Row {
+pub(super) const fn derived(element: E, from: &'static [E], length: u16, value: ValueOf) -> Row {
     Row { key: from, is_derived: true, ..always(element, length, value) }
 }
 
@@ -94,7 +94,7 @@ pub(super) const fn reverse(element: E, length: u16, value: ValueOf) -> Row {
 }
 
 /// What tells the type and code of ICMP.
-const ICMP_KEY: &[E] = &[E::PROTOCOL_IDENTIFIER, E::DESTINATION_TRANSPORT_PORT];
+pub(super) const ICMP_KEY: &[E] = &[E::PROTOCOL_IDENTIFIER, E::DESTINATION_TRANSPORT_PORT];
 
 /// IPFIX, IPv4.
 static IPFIX_IPV4: [Row; 21] = [

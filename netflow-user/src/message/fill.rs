@@ -13,6 +13,7 @@ use super::{
     options::{OptionsRecord, set_len},
     schedule::Schedule,
     set::Set,
+    split,
 };
 
 /// How many records of each kind a message holds.
@@ -20,7 +21,10 @@ use super::{
 pub(super) struct Written {
     pub templates: usize,
     pub options: usize,
+    /// Flow Records that are in it, the last one with its last part.
     pub records: usize,
+    /// Data Records of flows: more where counters had to be split.
+    pub data_records: usize,
 }
 
 /// What goes into a message of one session.
@@ -31,6 +35,8 @@ pub(super) struct Filling<'a> {
     pub options: &'a [OptionsRecord],
     pub records: &'a [FlowRecord],
     pub context: Context,
+    /// Parts of the first record that were sent before.
+    pub parts: u64,
 }
 
 /// When the items of a session are due.
@@ -43,14 +49,14 @@ pub(super) struct Schedules {
 }
 
 impl Filling<'_> {
-    /// Writes the Sets.
-    pub fn fill(&self, octets: &mut Octets, schedules: &mut Schedules) -> Written {
-        Written {
-            templates: self.write_templates(octets, &mut schedules.templates)
-                + self.write_options_templates(octets, &mut schedules.templates),
-            options: self.write_options(octets, schedules),
-            records: self.write_records(octets, schedules),
-        }
+    /// Writes the Sets. Of the first record that waits then, so many parts as the other number says were sent.
+    pub fn fill(&self, octets: &mut Octets, schedules: &mut Schedules) -> (Written, u64) {
+        let templates = self.write_templates(octets, &mut schedules.templates)
+            + self.write_options_templates(octets, &mut schedules.templates);
+        let options = self.write_options(octets, schedules);
+        let mut written = Written { templates, options, records: 0, data_records: 0 };
+        let parts = self.write_records(octets, schedules, &mut written);
+        (written, parts)
     }
 
     /// The templates that are due and fit, in one Set: at least one, since the packer refuses a size that
@@ -137,13 +143,13 @@ impl Filling<'_> {
     }
 
     /// As many records as fit, in their order; a new Set wherever the template changes. What options data say goes
-    /// before them.
-    fn write_records(&self, octets: &mut Octets, schedules: &Schedules) -> usize {
-        let mut written = 0;
+    /// before them. Returns how many parts of the first record that did not fit in whole are sent then.
+    fn write_records(&self, octets: &mut Octets, schedules: &Schedules, written: &mut Written) -> u64 {
+        let mut sent = self.parts;
         if schedules.options.next_item().is_some() {
-            return written;
+            return sent;
         }
-        while let Some(first) = self.records.get(written) {
+        while let Some(first) = self.records.get(written.records) {
             let index = self.templates.index_of(first);
             let template = &self.templates.templates()[index];
             let room = self.size.saturating_sub(octets.len() + Set::HEADER_LEN) / template.data_record_len;
@@ -151,13 +157,26 @@ impl Filling<'_> {
                 break;
             }
             let mut set = Set::open(octets, template.id);
-            let same =
-                self.records[written..].iter().take_while(|record| self.templates.index_of(record) == index);
-            for record in same.take(room) {
-                data_record::encode(template, record, &self.context, set.records());
-                written += 1;
+            let mut free = room as u64;
+            for record in &self.records[written.records..] {
+                if free == 0 || self.templates.index_of(record) != index {
+                    break;
+                }
+                let parts = template.limits.parts_of(record);
+                let end = parts.min(sent + free);
+                for part in sent..end {
+                    let part = split::part(record, part, parts);
+                    data_record::encode(template, &part, &self.context, set.records());
+                }
+                free -= end - sent;
+                written.data_records += (end - sent) as usize;
+                if end < parts {
+                    return end;
+                }
+                sent = 0;
+                written.records += 1;
             }
         }
-        written
+        sent
     }
 }

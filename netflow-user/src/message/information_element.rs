@@ -18,6 +18,8 @@ pub enum DataType {
     Unsigned256,
     /// A floating-point number of 64 bits.
     Float64,
+    /// Seconds since 1970-01-01 UTC, 32 bits.
+    DateTimeSeconds,
     /// Milliseconds since 1970-01-01 UTC, 64 bits.
     DateTimeMilliseconds,
     /// A MAC address.
@@ -42,6 +44,7 @@ impl DataType {
             Self::Unsigned64 => "unsigned64",
             Self::Unsigned256 => "unsigned256",
             Self::Float64 => "float64",
+            Self::DateTimeSeconds => "dateTimeSeconds",
             Self::DateTimeMilliseconds => "dateTimeMilliseconds",
             Self::MacAddress => "macAddress",
             Self::Ipv4Address => "ipv4Address",
@@ -56,7 +59,7 @@ impl DataType {
         Some(match self {
             Self::Unsigned8 => 1,
             Self::Unsigned16 => 2,
-            Self::Unsigned32 | Self::Ipv4Address => 4,
+            Self::Unsigned32 | Self::Ipv4Address | Self::DateTimeSeconds => 4,
             Self::MacAddress => 6,
             Self::Unsigned64 | Self::Float64 | Self::DateTimeMilliseconds => 8,
             Self::Ipv6Address => 16,
@@ -82,6 +85,7 @@ impl DataType {
             Self::Float64 => 10,
             Self::MacAddress => 12,
             Self::String => 13,
+            Self::DateTimeSeconds => 14,
             Self::DateTimeMilliseconds => 15,
             Self::Ipv4Address => 18,
             Self::Ipv6Address => 19,

@@ -5,6 +5,8 @@
 //! datagrams ([`V5Packer`]). This
 //! room refuses to know sockets, clocks and how a flow came to its end.
 
+mod choice;
+mod choice_table;
 mod data_record;
 mod field_table;
 mod fill;
@@ -22,6 +24,7 @@ mod packer;
 mod registry;
 mod schedule;
 mod set;
+mod split;
 mod sys_up_time;
 pub mod template;
 mod template_set;
@@ -29,6 +32,7 @@ mod v5_packer;
 
 use std::{num::NonZeroU32, time::Duration};
 
+pub use choice::{ChoiceError, TemplateChoice};
 pub use group::{Group, Groups};
 pub use information_element::{DataType, InformationElement, NumberSpace};
 pub use options::{
@@ -45,6 +49,16 @@ pub enum Protocol {
     Ipfix,
     /// NetFlow version 9 (RFC 3954).
     NetflowV9,
+}
+
+impl Protocol {
+    /// What operators call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipfix => "IPFIX",
+            Self::NetflowV9 => "NetFlow v9",
+        }
+    }
 }
 
 /// Why a [`Packer`] cannot do what its configuration asks for.
@@ -107,6 +121,41 @@ pub enum MessageError {
     /// Reverse elements have an enterprise number, which v9 has not.
     #[error("NetFlow v9 cannot say what biflows have: leave --biflow out, or export IPFIX")]
     BiflowInNetflowV9,
+    /// v9 field types end at 127; its times are those of sysUpTime, which IPFIX has no place for.
+    #[error("--template: {element} cannot be said in {protocol}")]
+    ChosenNotInProtocol {
+        /// The element.
+        element: &'static str,
+        /// The protocol.
+        protocol: &'static str,
+    },
+    /// Its value would say nothing.
+    #[error("--template: {element} is not in the Flow Key: add it to --key, or leave it out")]
+    ChosenNotInKey {
+        /// The element.
+        element: &'static str,
+    },
+    /// Padding would look like one more record (RFC 7011 section 3.3.1).
+    #[error(
+        "--template: a record of {family:?} has {octets} octets, too few: 4 at least, such as octetDeltaCount"
+    )]
+    ChosenTooShort {
+        /// The address family.
+        family: template::AddressFamily,
+        /// Octets of a record.
+        octets: usize,
+    },
+    /// No record has packets of the other way.
+    #[error("--template: {element} needs --biflow")]
+    ChosenReverse {
+        /// The element.
+        element: &'static str,
+    },
+    /// Packets would be in no record.
+    #[error(
+        "--biflow pairs both directions: a --template needs reversePacketDeltaCount or reverseOctetDeltaCount"
+    )]
+    ChosenWithoutReverse,
     /// Both directions of a flow are told apart by its addresses (RFC 5103 section 4).
     #[error("biflows need source and destination addresses in the key")]
     BiflowWithoutEndpoints,

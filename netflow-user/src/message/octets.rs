@@ -38,10 +38,13 @@ impl Octets {
         self.put(&value.to_be_bytes());
     }
 
-    /// An unsigned integer in `length` octets, 1 to 8: leading zero octets are dropped (RFC 7011 section 6.2).
+    /// An unsigned integer in `length` octets: leading zero octets are dropped (RFC 7011 section 6.2), or put before
+    /// the 8 that there are.
     pub fn put_unsigned(&mut self, value: u64, length: u16) {
         let octets = value.to_be_bytes();
-        let (dropped, kept) = octets.split_at(octets.len() - usize::from(length));
+        let length = usize::from(length);
+        self.put_zeros(length.saturating_sub(octets.len()));
+        let (dropped, kept) = octets.split_at(octets.len().saturating_sub(length));
         debug_assert!(dropped.iter().all(|&octet| octet == 0), "{value} does not fit {length} octets");
         self.put(kept);
     }
@@ -80,6 +83,14 @@ mod tests {
         octets.put_unsigned(7, 8);
         octets.put_zeros(2);
         assert_eq!(octets.as_slice(), [1, 2, 3, 4, 5, 6, 0x0a, 0xbc, 0xde, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0]);
+    }
+
+    #[test]
+    fn integers_of_256_bits_are_big_endian() {
+        // TYPE-U256-1
+        let mut octets = Octets::with_capacity(0);
+        octets.put_unsigned(1 << 63 | 5, 32);
+        assert_eq!(octets.as_slice(), [&[0; 24][..], &[0x80, 0, 0, 0, 0, 0, 0, 5]].concat());
     }
 
     #[test]

@@ -97,6 +97,8 @@ struct Session {
     /// IPFIX: Data Records sent, options records too (RFC 7011 section 3.1); v9: Export Packets sent (RFC 3954
     /// section 5.1).
     sequence_number: u32,
+    /// Parts that were sent of the record at the front, whose counters do not fit one Data Record.
+    parts: u64,
     schedules: Schedules,
 }
 
@@ -136,7 +138,7 @@ impl Packer {
             options_data,
             options,
             octets: Octets::with_capacity(config.message_size),
-            session: Session { sequence_number: 0, schedules },
+            session: Session { sequence_number: 0, parts: 0, schedules },
             pending: None,
         })
     }
@@ -181,8 +183,9 @@ impl Packer {
             options: &self.options,
             records,
             context,
+            parts: after.parts,
         };
-        let written = match templates.protocol() {
+        let (written, parts) = match templates.protocol() {
             Protocol::Ipfix => {
                 let header = ipfix::MessageHeader {
                     length: 0,
@@ -192,7 +195,7 @@ impl Packer {
                 };
                 let mut message = ipfix::OpenMessage::open(&mut self.octets, &header);
                 let written = filling.fill(message.sets(), &mut after.schedules);
-                let data_records = written.options + written.records;
+                let data_records = written.0.options + written.0.data_records;
                 after.sequence_number = after.sequence_number.wrapping_add(data_records as u32);
                 written
             }
@@ -206,13 +209,14 @@ impl Packer {
                 };
                 let mut packet = netflow_v9::OpenPacket::open(&mut self.octets, &header);
                 let written = filling.fill(packet.flow_sets(), &mut after.schedules);
-                packet.count(written.templates + written.options + written.records);
+                packet.count(written.0.templates + written.0.options + written.0.data_records);
                 after.sequence_number = after.sequence_number.wrapping_add(1);
                 written
             }
         };
-        after.schedules.templates.end_message(written.templates, written.records, records_wait);
-        after.schedules.options.end_message(written.options, written.records, records_wait);
+        after.parts = parts;
+        after.schedules.templates.end_message(written.templates, written.data_records, records_wait);
+        after.schedules.options.end_message(written.options, written.data_records, records_wait);
         self.pending = Some(after);
         Some(Message { octets: self.octets.as_slice(), records: written.records })
     }

@@ -61,9 +61,16 @@ elements! {
     ICMP_TYPE_CODE_IPV6 = 139 "icmpTypeCodeIPv6" Unsigned16;
     TEMPLATE_ID = 145 "templateId" Unsigned16;
     OBSERVATION_DOMAIN_ID = 149 "observationDomainId" Unsigned32;
+    FLOW_START_SECONDS = 150 "flowStartSeconds" DateTimeSeconds;
+    FLOW_END_SECONDS = 151 "flowEndSeconds" DateTimeSeconds;
     FLOW_START_MILLISECONDS = 152 "flowStartMilliseconds" DateTimeMilliseconds;
     FLOW_END_MILLISECONDS = 153 "flowEndMilliseconds" DateTimeMilliseconds;
+    FLOW_DURATION_MILLISECONDS = 161 "flowDurationMilliseconds" Unsigned32;
     FLOW_KEY_INDICATOR = 173 "flowKeyIndicator" Unsigned64;
+    ICMP_TYPE_IPV4 = 176 "icmpTypeIPv4" Unsigned8;
+    ICMP_CODE_IPV4 = 177 "icmpCodeIPv4" Unsigned8;
+    ICMP_TYPE_IPV6 = 178 "icmpTypeIPv6" Unsigned8;
+    ICMP_CODE_IPV6 = 179 "icmpCodeIPv6" Unsigned8;
     IP_TTL = 192 "ipTTL" Unsigned8;
     IP_DIFF_SERV_CODE_POINT = 195 "ipDiffServCodePoint" Unsigned8;
     FRAGMENT_FLAGS = 197 "fragmentFlags" Unsigned8;

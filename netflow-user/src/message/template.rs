@@ -5,7 +5,7 @@
 
 use crate::record::FlowRecord;
 
-use super::{InformationElement as E, NumberSpace, data_record::ValueOf, octets::Octets};
+use super::{InformationElement as E, NumberSpace, data_record::ValueOf, octets::Octets, split::Limits};
 
 /// Enterprise number of reverse elements (RFC 5103 section 6.1).
 pub(super) const REVERSE: u32 = 29305;
@@ -101,6 +101,8 @@ pub struct Template {
     pub data_record_len: usize,
     /// Octets of the Template Record.
     pub template_record_len: usize,
+    /// What its counters hold.
+    pub(super) limits: Limits,
 }
 
 impl Template {
@@ -113,7 +115,8 @@ impl Template {
         let data_record_len = fields.iter().map(|field| usize::from(field.length)).sum();
         debug_assert!(data_record_len > 3 && id >= 256);
         let specifiers: usize = fields.iter().map(Field::specifier_len).sum();
-        Self { id, fields, data_record_len, template_record_len: Self::RECORD_HEADER_LEN + specifiers }
+        let (template_record_len, limits) = (Self::RECORD_HEADER_LEN + specifiers, Limits::of(&fields));
+        Self { id, fields, data_record_len, template_record_len, limits }
     }
 
     /// Writes the Template Record: the same octets in IPFIX and in v9.

@@ -9,7 +9,7 @@ use crate::record::FlowRecord;
 
 use super::{
     Group, Groups, InformationElement as E, MessageError, NumberSpace, OptionsKinds, OptionsTemplate,
-    Protocol,
+    Protocol, TemplateChoice, choice,
     data_record::PrefixLengths,
     field_table::{self, Row},
     group_table::{biflow_group_rows, group_rows},
@@ -19,6 +19,8 @@ use super::{
 
 /// v9 field types end here (RFC 3954 section 8); further ones mean nothing to its collectors.
 const LAST_V9_FIELD_TYPE: u16 = 127;
+/// Padding has up to 3 octets, which are not to look like one more record (IPFIX-SET-5, V9-FS-3).
+const SHORTEST_RECORD: usize = 4;
 /// Ids of the templates without groups: IPv4, IPv6, biflows of either.
 const DEFAULT_IDS: u16 = 256;
 /// Ids of other combinations, up to 511; those of options templates follow.
@@ -76,6 +78,8 @@ pub struct TemplateOptions {
     pub biflow: bool,
     /// The enterprise number that elements of this exporter's own go by.
     pub enterprise_number: Option<NonZeroU32>,
+    /// The fields, in place of those that every record has.
+    pub choice: Option<TemplateChoice>,
     /// Options data.
     pub options: OptionsKinds,
 }
@@ -89,6 +93,7 @@ impl TemplateOptions {
             groups: Groups::default(),
             biflow: false,
             enterprise_number: None,
+            choice: None,
             options: OptionsKinds::default(),
         }
     }
@@ -135,6 +140,9 @@ impl TemplateOptions {
 
     /// The fields of one family's records.
     fn fields(&self, family: AddressFamily, is_biflow: bool) -> Result<Box<[Field]>, MessageError> {
+        if let Some(choice) = &self.choice {
+            return self.chosen_fields(choice, family, is_biflow);
+        }
         let biflow = is_biflow.then(field_table::biflow_rows).into_iter().flatten();
         let biflow_groups = is_biflow.then(|| biflow_group_rows(family)).into_iter().flatten();
         let rows = field_table::rows(self.protocol, family)
@@ -150,6 +158,62 @@ impl TemplateOptions {
                 Err(_) if !row.group.is_some_and(|group| self.groups.contains(group)) => {}
                 Err(error) => return Err(error),
             }
+        }
+        Ok(fields.into())
+    }
+
+    /// Those that the operator chose, as far as this family has them.
+    fn chosen_fields(
+        &self,
+        choice: &TemplateChoice,
+        family: AddressFamily,
+        is_biflow: bool,
+    ) -> Result<Box<[Field]>, MessageError> {
+        let mut fields = Vec::new();
+        for chosen in &choice.fields {
+            let element = chosen.element.name();
+            let in_family = |family| choice::row(self.protocol, family, *chosen);
+            let Some(row) = in_family(family) else {
+                if AddressFamily::ALL.into_iter().any(|family| in_family(family).is_some()) {
+                    continue;
+                }
+                return Err(MessageError::ChosenNotInProtocol { element, protocol: self.protocol.name() });
+            };
+            let is_own = row.element.space() != NumberSpace::Iana;
+            if self.protocol == Protocol::NetflowV9 && (is_own || row.element.id() > LAST_V9_FIELD_TYPE) {
+                return Err(MessageError::ChosenNotInProtocol { element, protocol: self.protocol.name() });
+            }
+            if (row.is_reverse || row.element == E::BIFLOW_DIRECTION) && !self.biflow {
+                return Err(MessageError::ChosenReverse { element });
+            }
+            // A group is measured where a field needs it.
+            if !self.has(&row) && row.group.is_none() {
+                return Err(MessageError::ChosenNotInKey { element });
+            }
+            // A flow without reverse packets has no values there (BIFLOW-4).
+            if is_biflow || !(row.is_reverse || row.element == E::BIFLOW_DIRECTION) {
+                fields.push(self.field(&row));
+            }
+        }
+        let octets: usize = fields.iter().map(|field| usize::from(field.length)).sum();
+        if octets < SHORTEST_RECORD {
+            return Err(MessageError::ChosenTooShort { family, octets });
+        }
+        let is_counter = |field: &Field| {
+            [E::REVERSE_PACKET_DELTA_COUNT, E::REVERSE_OCTET_DELTA_COUNT].contains(&field.element)
+        };
+        let is_end = |field: &Field| {
+            let ends = [
+                [E::SOURCE_IPV4_ADDRESS, E::SOURCE_IPV6_ADDRESS],
+                [E::DESTINATION_IPV4_ADDRESS, E::DESTINATION_IPV6_ADDRESS],
+            ];
+            ends.concat().contains(&field.element)
+        };
+        if is_biflow && !fields.iter().any(is_counter) {
+            return Err(MessageError::ChosenWithoutReverse);
+        }
+        if is_biflow && fields.iter().filter(|field| is_end(field)).count() < 2 {
+            return Err(MessageError::BiflowWithoutEndpoints);
         }
         Ok(fields.into())
     }
@@ -190,11 +254,8 @@ impl TemplateSet {
                 fields.push(options.fields(family, biflow)?);
             }
         }
-        let first_id = if options.key == DEFAULT_KEY && options.groups.is_empty() {
-            DEFAULT_IDS
-        } else {
-            combination_id(&fields)
-        };
+        let is_default = options.key == DEFAULT_KEY && options.groups.is_empty() && options.choice.is_none();
+        let first_id = if is_default { DEFAULT_IDS } else { combination_id(&fields) };
         let templates: Box<[Template]> =
             fields.into_iter().zip(first_id..).map(|(fields, id)| Template::new(id, fields)).collect();
         let all_fields = templates.iter().flat_map(|template| &template.fields);

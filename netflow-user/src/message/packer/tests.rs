@@ -4,7 +4,9 @@ use netflow_common::{FlowCounters, FlowKey, IpVersion};
 
 use super::*;
 use crate::{
-    message::{Anonymised, Group, InterfaceName, OptionsKinds, SamplingMethod, TemplateOptions},
+    message::{
+        Anonymised, Group, InterfaceName, OptionsKinds, SamplingMethod, TemplateChoice, TemplateOptions,
+    },
     record::FlowEndReason,
 };
 
@@ -228,4 +230,53 @@ fn the_message_size_allows_for_the_longest_options_record() {
         assert!(messages < 20, "the records never go");
     }
     assert!((5..20).contains(&messages), "{messages}");
+}
+
+#[test]
+fn a_flow_whose_counters_do_not_fit_takes_several_records_and_adds_up() {
+    // TYPE-RSE-3, IPFIX-SEQ-2, V9-HDR-2
+    for (protocol, header) in [(Protocol::Ipfix, 16), (Protocol::NetflowV9, 20)] {
+        let choice = Some(TemplateChoice::parse("octetDeltaCount/4,packetDeltaCount/4", None).unwrap());
+        let templates =
+            TemplateSet::new(&TemplateOptions { choice, ..TemplateOptions::new(protocol) }).unwrap();
+        let mut packer = Packer::new(config(128), templates).unwrap();
+        let mut records = records(IpVersion::V4, 3);
+        let octets = [1_u64, 30 * 0xffff_ffff, 2];
+        for (record, octets) in records.iter_mut().zip(octets) {
+            (record.counters.octets, record.counters.packets) = (octets, octets.div_ceil(1500));
+        }
+        let (mut waiting, mut found, mut sent) = (&records[..], Vec::new(), 0);
+        while !waiting.is_empty() {
+            let message = packer.next_message(waiting, Instant::default()).unwrap();
+            let sequence = u32::from_be_bytes(message.octets[header - 8..header - 4].try_into().unwrap());
+            if protocol == Protocol::Ipfix {
+                assert_eq!(sequence, sent);
+            }
+            let mut sets = &message.octets[header..];
+            let mut count = 0;
+            while let [a, b, c, d, rest @ ..] = sets {
+                let (id, length) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]) as usize - 4);
+                for record in rest[..length].chunks_exact(8).filter(|_| id > 255) {
+                    let value = |at: usize| u32::from_be_bytes(record[at..at + 4].try_into().unwrap());
+                    found.push((u64::from(value(0)), u64::from(value(4))));
+                    sent += 1;
+                    count += 1;
+                }
+                count += if id < 2 { 2 } else { 0 };
+                sets = &rest[length..];
+            }
+            if protocol == Protocol::NetflowV9 {
+                assert_eq!(message.octets[2..4], u16::try_from(count).unwrap().to_be_bytes());
+            }
+            let taken = message.records;
+            // Not committed: built anew, the same.
+            assert_eq!(packer.next_message(waiting, Instant::default()).unwrap().records, taken);
+            packer.commit();
+            waiting = &waiting[taken..];
+        }
+        assert_eq!(found.len(), 32);
+        assert_eq!(found.iter().map(|(octets, _)| octets).sum::<u64>(), octets.iter().sum::<u64>());
+        let packets = records.iter().map(|record| record.counters.packets).sum::<u64>();
+        assert_eq!(found.iter().map(|(_, packets)| packets).sum::<u64>(), packets);
+    }
 }

@@ -165,3 +165,78 @@ fn v9_says_nothing_of_a_tunnel_that_is_only_in_the_key() {
     assert_eq!(has(Protocol::Ipfix), ["layer2SegmentId", "greKey", "gtpuTEid"]);
     assert!(has(Protocol::NetflowV9).is_empty());
 }
+
+fn chosen(protocol: Protocol, text: &str, biflow: bool) -> Result<TemplateSet, MessageError> {
+    let choice = Some(TemplateChoice::parse(text, NonZeroU32::new(32473)).unwrap());
+    let enterprise_number = NonZeroU32::new(32473);
+    TemplateSet::new(&TemplateOptions { choice, biflow, enterprise_number, ..TemplateOptions::new(protocol) })
+}
+
+#[test]
+fn a_template_of_the_operators_own_has_its_fields_in_its_order() {
+    // TPL-RULE-4, METER-CFG-1
+    let text = "octetDeltaCount,destinationIPv6Address,sourceIPv4Address,packetDeltaCount/4,ipTTL,tunnelType";
+    let set = chosen(Protocol::Ipfix, text, false).unwrap();
+    let ipv4 = ["octetDeltaCount", "sourceIPv4Address", "packetDeltaCount", "ipTTL", "tunnelType"];
+    assert_eq!(names(&set, AddressFamily::Ipv4), ipv4);
+    let ipv6 = ["octetDeltaCount", "destinationIPv6Address", "packetDeltaCount", "ipTTL", "tunnelType"];
+    assert_eq!(names(&set, AddressFamily::Ipv6), ipv6);
+    assert_eq!(set.fields(AddressFamily::Ipv4)[2].length, 4);
+    assert_eq!(set.fields(AddressFamily::Ipv4)[4].enterprise_number, 32473);
+    let keys = |family| set.fields(family).iter().map(|field| field.is_key).collect::<Vec<_>>();
+    assert_eq!(keys(AddressFamily::Ipv4).iter().positions(), [1]);
+    assert!(set.templates().iter().all(|template| (264..512).contains(&template.id)));
+}
+
+#[test]
+fn a_template_that_cannot_be_is_refused_with_the_reason() {
+    // V9-TMPL-10, IPFIX-SET-5, BIFLOW-2, BIFLOW-3
+    for (protocol, text, biflow, reason) in [
+        (
+            Protocol::NetflowV9,
+            "flowStartMilliseconds",
+            false,
+            "flowStartMilliseconds cannot be said in NetFlow v9",
+        ),
+        (Protocol::NetflowV9, "octetDeltaCount,tunnelType", false, "tunnelType cannot be said in NetFlow v9"),
+        (Protocol::NetflowV9, "octetDeltaCount,29305/1", false, "reverseOctetDeltaCount cannot be said"),
+        (Protocol::Ipfix, "flowStartSysUpTime", false, "flowStartSysUpTime cannot be said in IPFIX"),
+        (Protocol::Ipfix, "protocolIdentifier", false, "Ipv4 has 1 octets, too few"),
+        (Protocol::Ipfix, "sourceIPv4Address", false, "Ipv6 has 0 octets, too few"),
+        (
+            Protocol::Ipfix,
+            "octetDeltaCount,reverseOctetDeltaCount",
+            false,
+            "reverseOctetDeltaCount needs --biflow",
+        ),
+        (Protocol::Ipfix, "octetDeltaCount,biflowDirection", false, "biflowDirection needs --biflow"),
+        (Protocol::Ipfix, "octetDeltaCount", true, "needs reversePacketDeltaCount"),
+        (
+            Protocol::Ipfix,
+            "octetDeltaCount,29305/1,sourceIPv4Address",
+            true,
+            "source and destination addresses",
+        ),
+        (Protocol::Ipfix, "octetDeltaCount,dot1qCustomerVlanId,greKey", false, ""),
+    ] {
+        let error = chosen(protocol, text, biflow).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(reason) && error.is_empty() == reason.is_empty(), "{text}: {error}");
+    }
+    let of_key = TemplateOptions {
+        choice: Some(TemplateChoice::parse("octetDeltaCount,icmpTypeIPv4", None).unwrap()),
+        key: vec![KeyElement::whole(E::PROTOCOL_IDENTIFIER)],
+        ..TemplateOptions::new(Protocol::Ipfix)
+    };
+    let error = TemplateSet::new(&of_key).unwrap_err().to_string();
+    assert_eq!(error, "--template: icmpTypeIPv4 is not in the Flow Key: add it to --key, or leave it out");
+}
+
+#[test]
+fn a_flow_in_one_direction_has_no_reverse_fields_of_the_operators_choice() {
+    // BIFLOW-4
+    let text = "sourceIPv4Address,destinationIPv4Address,sourceIPv6Address,destinationIPv6Address,octetDeltaCount,\
+                reverseOctetDeltaCount,biflowDirection";
+    let set = chosen(Protocol::Ipfix, text, true).unwrap();
+    let lengths: Vec<usize> = set.templates().iter().map(|template| template.data_record_len).collect();
+    assert_eq!(lengths, [16, 40, 25, 49]);
+}
