@@ -32,7 +32,7 @@ pub enum Command {
     /// Meter interfaces, export to collectors
     #[command(after_help = WITHOUT_COLLECTOR, after_long_help = RUN)]
     Run(Box<Run>),
-    /// Receive NetFlow v9 and IPFIX, print decoded flows
+    /// Receive NetFlow v5, v9 and IPFIX, print decoded flows
     #[command(after_long_help = COLLECT)]
     Collect(Collect),
     /// Meter a capture file (pcap, pcapng)
@@ -71,11 +71,17 @@ Without -c the records go to a collector of its own on the loopback interface, w
 Exit codes: 0 done, or stopped as asked, 1 failed while running, 2 bad command line.";
 
 const COLLECT: &str = "\
+NetFlow v5, v9 and IPFIX come by UDP, IPFIX by TCP, TLS and DTLS too. Ports are 4739, and 4740 for TLS and DTLS,
+unless given. With client-ca, exporters have to show a certificate of these issuers. At the end the log says what was
+lost, and what could not be decoded. Options data are printed as records of their own.
+
 Needs no privileges. SIGINT and SIGTERM (Ctrl-C) end it.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 bad command line.
 
-  netflow collect --listen udp://127.0.0.1:9995 --format json";
+  netflow collect --listen udp://127.0.0.1:9995 --format json
+  netflow collect --listen udp://[::] --listen tcp://[::]
+  netflow collect --listen 'tls://[::]?cert=server.pem&key=server.key&client-ca=exporters.pem'";
 
 impl Command {
     /// How the log is to be written.
@@ -242,9 +248,9 @@ pub struct Collect {
     /// Read these IPFIX Files instead of listening
     #[arg(value_name = "FILE", conflicts_with = "listen")]
     pub files: Vec<PathBuf>,
-    /// Address to listen on, `udp://address:port`; `[::]` takes IPv4 as well
+    /// Where to listen, may be repeated: udp, tcp, tls or dtls://address:port; `[::]` takes IPv4 as well
     #[arg(long, value_name = "URL", default_value = "udp://[::]:4739")]
-    pub listen: String,
+    pub listen: Vec<String>,
     /// How flows are printed
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,

@@ -3,13 +3,13 @@
 mod error;
 mod export;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{error::ConfigError, export::ExportConfig};
 use crate::{
     agent::OnOverload,
     cli,
-    collect::{Format, Listener},
+    collect::{Format, ListenUrl},
     drain::Place,
     filter::{Filter, FilterError},
     flow_cache::Timeouts,
@@ -79,7 +79,7 @@ pub struct CollectConfig {
     /// Files to read instead of listening.
     pub files: Vec<PathBuf>,
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Vec<ListenUrl>,
     /// How to print.
     pub format: Format,
 }
@@ -197,7 +197,7 @@ impl CollectConfig {
     pub fn new(collect: cli::Collect) -> Result<Self, ConfigError> {
         Ok(Self {
             files: collect.files,
-            listen: Listener::place(&collect.listen)?,
+            listen: collect.listen.iter().map(|url| ListenUrl::parse(url)).collect::<Result<_, _>>()?,
             format: format(collect.format),
         })
     }

@@ -95,10 +95,11 @@ fn bad_collector_urls_are_refused_with_what_is_wrong() {
 fn bad_places_to_listen_are_refused() {
     let cases = [
         ("collector.example", "the host must be an address of this machine"),
-        ("tcp://[::]:4739", "transport 'tcp' is not supported yet"),
+        ("sctp://[::]:4739", "transport 'sctp' is not received"),
+        ("tls://[::]:4739?key=/k", "a certificate and its key are needed"),
         ("udp://127.0.0.1?protocol=v9", "leave out the option"),
-        ("udp://127.0.0.1:99999", "from 1 to 65535"),
-        ("", "the host is missing"),
+        ("udp://127.0.0.1:99999", "to 65535"),
+        ("", "the host must be an address of this machine"),
     ];
     for (url, reason) in cases {
         assert_refused(&netflow(&["collect", "--listen", url]), 2, &[&format!("'{url}'"), reason]);

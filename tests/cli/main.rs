@@ -12,5 +12,6 @@ mod interfaces;
 mod output;
 mod privileges;
 mod sockets;
+mod streams;
 mod support;
 mod tap;

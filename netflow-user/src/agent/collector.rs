@@ -37,7 +37,9 @@ impl Collector {
             return Ok(Self { listener: None, serving: None, result: None, address: None });
         }
         Interfaces::open()?.require_loopback().await?;
-        Ok(Self::on(Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?))
+        let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        // Its options data are about the agent that prints them.
+        Ok(Self::on(listener.without_options()))
     }
 
     pub(super) fn on(listener: Listener) -> Self {
@@ -93,10 +95,25 @@ impl Collector {
             }
         }
         match self.result {
-            Some(Ok(summary)) => info!("collector: {summary}"),
+            Some(Ok(summary)) => {
+                info!("collector: {summary}");
+                say_not_decoded(&summary);
+            }
             Some(Err(error)) => return Err(error.into()),
             None => {}
         }
         Ok(())
+    }
+}
+
+/// Lines about what could not be decoded.
+const SAID: usize = 20;
+
+/// Says what could not be decoded, whose it was and why.
+pub(super) fn say_not_decoded(summary: &Summary) {
+    let lines = summary.not_decoded();
+    lines.iter().take(SAID).for_each(|line| warn!("not decoded: {line}"));
+    if let Some(further) = lines.len().checked_sub(SAID).filter(|&further| further > 0) {
+        warn!("not decoded: {further} further lines of this kind");
     }
 }

@@ -32,7 +32,7 @@ use tracing::{info, warn};
 
 use self::{
     anonymisation::anonymiser,
-    collector::Collector,
+    collector::{Collector, say_not_decoded},
     control::{Attaching, Control},
     flow::{Flow, Paired},
     interfaces::Metered,
@@ -243,9 +243,9 @@ pub async fn collect(config: CollectConfig) -> Result<(), AgentError> {
     if !config.files.is_empty() {
         return joined(tokio::task::spawn_blocking(move || collect_files(&config)).await)?;
     }
-    let listener = Listener::bind(config.listen)?;
+    let listener = Listener::open(&config.listen)?;
     let terminated = terminated()?;
-    info!("listening on {}", listener.address());
+    listener.places().iter().for_each(|place| info!("listening on {place}"));
     let mut collector = Collector::on(listener);
     collector.serve(config.format);
     tokio::select! {
@@ -260,6 +260,7 @@ fn collect_files(config: &CollectConfig) -> Result<(), AgentError> {
     for file in &config.files {
         let summary = collect::read(file, config.format, std::io::stdout().lock())?;
         info!("{}: {summary}", file.display());
+        say_not_decoded(&summary);
     }
     Ok(())
 }

@@ -12,6 +12,12 @@ const REGISTRY: &str = include_str!("information_elements.txt");
 /// section 6.1).
 const REVERSE: u32 = 29305;
 
+/// Stands for an enterprise number where a scope of NetFlow v9 is meant; the real one is reserved.
+const V9_SCOPE: u32 = u32::MAX;
+/// Names of v9's scopes (RFC 3954 section 6.1, field 1 to 5).
+const V9_SCOPES: [&str; 5] =
+    ["scopeSystem", "scopeInterface", "scopeLineCard", "scopeCache", "scopeTemplate"];
+
 static BY_NUMBER: LazyLock<Vec<Option<Entry>>> = LazyLock::new(|| {
     let mut table: Vec<Option<Entry>> = Vec::new();
     for line in REGISTRY.lines() {
@@ -49,6 +55,11 @@ impl Element {
         Self { enterprise: 0, id }
     }
 
+    /// A scope of NetFlow v9's options data.
+    pub(super) const fn netflow_v9_scope(id: u16) -> Self {
+        Self { enterprise: V9_SCOPE, id }
+    }
+
     /// The registry's name, with `reverse` in front for the reverse direction; numbers for what the
     /// registry does not know.
     pub fn name(self) -> Cow<'static, str> {
@@ -59,13 +70,20 @@ impl Element {
                 let (first, rest) = entry.name.split_at(1);
                 Cow::Owned(format!("reverse{}{rest}", first.to_ascii_uppercase()))
             }
+            (V9_SCOPE, _) => match V9_SCOPES.get(usize::from(self.id).wrapping_sub(1)) {
+                Some(name) => Cow::Borrowed(name),
+                None => Cow::Owned(format!("scope{}", self.id)),
+            },
             (enterprise, _) => Cow::Owned(format!("enterprise{enterprise}element{}", self.id)),
         }
     }
 
     /// How the decoder reads the value.
     pub(super) fn data_type(self) -> FieldDataType {
-        self.entry().map_or(FieldDataType::Vec, |entry| entry.data_type)
+        match self.enterprise {
+            V9_SCOPE => FieldDataType::UnsignedDataNumber,
+            _ => self.entry().map_or(FieldDataType::Vec, |entry| entry.data_type),
+        }
     }
 
     /// Whether the value is a point in time (dateTime*, RFC 7012 section 3.1.15 ff.).

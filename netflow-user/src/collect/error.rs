@@ -6,33 +6,22 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::transport::TransportError;
-
 /// A step of the built-in collector that failed.
 #[derive(Debug, Error)]
 pub enum CollectError {
-    /// What was typed is no address.
-    #[error("cannot listen on '{url}'")]
+    /// What was typed is no place to listen.
+    #[error("cannot listen on '{url}': {reason}")]
     Url {
         /// What was typed.
         url: String,
         /// What is wrong with it.
-        #[source]
-        source: TransportError,
+        reason: String,
     },
     /// The host is a name; a listener needs an address.
     #[error("cannot listen on '{url}': the host must be an address of this machine, or [::] for all of them")]
     NotAnAddress {
         /// What was typed.
         url: String,
-    },
-    /// The transport is one that there is no listener for.
-    #[error("cannot listen on '{url}': transport '{transport}' is not supported yet, use udp")]
-    Transport {
-        /// What was typed.
-        url: String,
-        /// Its scheme.
-        transport: &'static str,
     },
     /// A protocol was asked for.
     #[error("cannot listen on '{url}': a collector takes every protocol it knows, leave out the option")]
@@ -57,6 +46,28 @@ pub enum CollectError {
     Listen {
         /// Where.
         address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificate, key or issuers cannot be used.
+    #[error("cannot use {}: {reason}", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// This binary was built without DTLS.
+    #[error("cannot listen on {address}: this program was built without DTLS (the feature 'dtls')")]
+    #[cfg(not(feature = "dtls"))]
+    NoDtls {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The connections' tasks cannot begin.
+    #[error("cannot wait for connections")]
+    Start {
         /// The cause.
         #[source]
         source: io::Error,
@@ -86,4 +97,15 @@ pub enum CollectError {
         #[source]
         source: io::Error,
     },
+}
+
+impl CollectError {
+    /// A socket could not be made or bound.
+    pub(super) fn of_bind(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse { address },
+            io::ErrorKind::AddrNotAvailable => Self::ForeignAddress { address },
+            _ => Self::Listen { address, source },
+        }
+    }
 }

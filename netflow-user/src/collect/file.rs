@@ -2,21 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::collector::Collector;
 use super::error::CollectError;
-use super::listener::{Format, Printer, Summary};
-use super::screen::Totals;
+use super::peer::Peer;
+use super::printer::{Format, Printer};
+use super::summary::{Summary, Totals};
+use super::undecoded::Reason;
 use crate::time::MonotonicNanos;
 
 /// Message Header (RFC 7011 section 3.1): version, Length.
 const HEADER_LEN: usize = 16;
 const VERSION: u16 = 10;
-
-/// Who exported it is not in a file.
-const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 /// Decodes a file and writes its flows, until its end, or to the first thing that is not an IPFIX Message, which is
 /// counted as malformed.
@@ -31,8 +29,7 @@ pub fn read(path: &Path, format: Format, output: impl Write) -> Result<Summary, 
     let mut printer = Printer::new(format, output);
     let mut collector = Collector::new();
     let result = decode(path, &mut reader, &mut collector, &mut printer);
-    let summary =
-        Summary::of(Totals { counters: collector.counters(), sessions: collector.sessions(), dropped: 0 });
+    let summary = Summary::of(Totals::of(&collector));
     match result {
         Ok(()) => Ok(summary),
         // The reader of our output has seen enough (`| head`).
@@ -52,12 +49,12 @@ fn decode(
     printer.begin().map_err(write)?;
     let mut message = Vec::new();
     while next_message(reader, &mut message).map_err(failed)? {
-        for flow in collector.decode(NOBODY, &message) {
+        for flow in collector.decode_all(Peer::of_file(), &message) {
             printer.flow(&flow, MonotonicNanos::default()).map_err(write)?;
         }
     }
     if !message.is_empty() {
-        collector.count_malformed();
+        collector.count_malformed(Peer::of_file(), Reason::MessageLength);
     }
     printer.flush().map_err(write)
 }

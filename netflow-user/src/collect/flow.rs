@@ -23,7 +23,7 @@ const FLOW_END_MILLISECONDS: u16 = 153;
 /// 32-bit sysUpTime wrapped.
 const AHEAD: u32 = 60_000;
 
-/// A Flow Record as a Collector reads it.
+/// A Flow Record, or a record of options data, as a Collector reads it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DecodedFlow {
     /// Where the message came from.
@@ -32,7 +32,9 @@ pub struct DecodedFlow {
     pub protocol_version: u16,
     /// Observation Domain ID or Source ID; engine type and id of v5 in one number.
     pub observation_domain_id: u32,
-    /// The fields, well-known ones first.
+    /// Of options data: the Options Template's ID.
+    pub options_template_id: Option<u16>,
+    /// The fields, well-known ones first; in options data as they came, scopes first.
     pub fields: Vec<(Element, Value)>,
     /// What the exporter has told of elements of its own.
     told: Told,
@@ -65,6 +67,7 @@ impl DecodedFlow {
         exporter: SocketAddr,
         protocol_version: u16,
         observation_domain_id: u32,
+        options_template_id: Option<u16>,
         clock: Option<SysUpTime>,
         mut fields: Fields,
         told: Told,
@@ -72,8 +75,16 @@ impl DecodedFlow {
         if let Some(clock) = clock {
             make_absolute(&mut fields, clock);
         }
-        fields.sort_by_key(|(element, _)| rank(*element));
-        Self { exporter, protocol_version, observation_domain_id, fields, told }
+        if options_template_id.is_none() {
+            fields.sort_by_key(|(element, _)| rank(*element));
+        }
+        Self { exporter, protocol_version, observation_domain_id, options_template_id, fields, told }
+    }
+
+    /// An element's name, as the registry or the exporter has it.
+    pub fn name(&self, element: Element) -> Cow<'_, str> {
+        let told = self.told.get(&element).map(|described| Cow::Borrowed(described.name.as_str()));
+        told.unwrap_or_else(|| element.name())
     }
 
     /// The value of one of IANA's elements.
@@ -195,17 +206,21 @@ fn rank(element: Element) -> usize {
     known.unwrap_or(ORDER.len())
 }
 
-/// One JSON object: where it came from, then every field under its registry name. A name that comes
+/// One JSON object: where it came from (a file does not tell), then every field under its registry name. A name that comes
 /// again gets a number, since a Data Record may hold an element twice (RFC 7011 section 8).
 impl Serialize for DecodedFlow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("exporter", &self.exporter.ip().to_canonical())?;
+        if !self.exporter.ip().is_unspecified() {
+            map.serialize_entry("exporter", &self.exporter.ip().to_canonical())?;
+        }
         map.serialize_entry("observationDomainId", &self.observation_domain_id)?;
         map.serialize_entry("protocolVersion", &self.protocol_version)?;
+        if let Some(id) = self.options_template_id {
+            map.serialize_entry("optionsTemplateId", &id)?;
+        }
         for (index, (element, value)) in self.fields.iter().enumerate() {
-            let told = self.told.get(element).map(|described| Cow::Borrowed(described.name.as_str()));
-            let name = told.unwrap_or_else(|| element.name());
+            let name = self.name(*element);
             let before = self.fields[..index].iter().filter(|(other, _)| other == element).count()
                 + usize::from(name == "observationDomainId");
             if before == 0 {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::flow::DecodedFlow;
+use super::value::Value;
 
 /// The line above the flows.
 pub(super) fn header() -> String {
@@ -21,8 +22,20 @@ pub(super) fn header() -> String {
     ])
 }
 
-/// The line of one flow; what the exporter did not send is a dash.
+/// The line of one flow; what the exporter did not send is a dash. Of options data every field by its name.
 pub(super) fn line(flow: &DecodedFlow) -> String {
+    if let Some(id) = flow.options_template_id {
+        let mut text = format!("options template {id} of domain {}:", flow.observation_domain_id);
+        for (element, value) in &flow.fields {
+            let value = match value {
+                // Words of an exporter, with blanks in them.
+                Value::Text(words) => format!("{words:?}"),
+                other => other.to_string(),
+            };
+            text.push_str(&format!(" {}={value}", flow.name(*element)));
+        }
+        return text;
+    }
     let start = flow.start().map(|time| time.to_string());
     let number = |value: Option<u64>| value.map_or(Cow::Borrowed("-"), |value| Cow::Owned(value.to_string()));
     columns([

@@ -58,7 +58,7 @@ impl V5Datagram {
                 (13, Value::Unsigned(record.dst_mask.into())),
             ];
             let fields = fields.into_iter().map(|(id, value)| (Element::iana(id), value)).collect();
-            DecodedFlow::new(exporter, 5, engine, Some(clock), fields, Told::default())
+            DecodedFlow::new(exporter, 5, engine, None, Some(clock), fields, Told::default())
         });
         Some(Self { engine, flow_sequence: header.flow_sequence, flows: flows.collect(), whole })
     }

@@ -3,13 +3,12 @@
 //! Pure: takes flows and the terminal's size, gives the text of a frame.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::collector::CollectorCounters;
 use super::flow::DecodedFlow;
 use super::line;
+use super::summary::{Totals, human};
 use crate::time::MonotonicNanos;
 
 /// How long a flow stays after its last record.
@@ -17,20 +16,13 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Flows kept at once; further ones are in the totals only, until the window has moved on.
 const MAX_FLOWS: usize = 100_000;
 
+/// Lines about what could not be decoded.
+const SHOWN_UNDECODED: usize = 3;
+
 /// Flows of the last minute, added up over their records.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
     flows: HashMap<Key, Row>,
-}
-
-/// What was received, for the head of the table.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) counters: CollectorCounters,
-    /// Transport Sessions.
-    pub(super) sessions: usize,
-    /// Datagrams the kernel dropped for want of buffer.
-    pub(super) dropped: u64,
 }
 
 #[derive(PartialEq, Eq, Hash, Debug)]
@@ -122,35 +114,14 @@ impl Screen {
 }
 
 fn head(totals: &Totals, shown: usize) -> Vec<String> {
-    let counters = &totals.counters;
-    vec![
-        format!(
-            "{} records, {} packets, {} in {} datagrams; sessions: {}; flows of the last minute: {shown}",
-            counters.records,
-            counters.packets,
-            human(counters.octets),
-            counters.datagrams,
-            totals.sessions
-        ),
-        losses(totals),
-        String::new(),
-    ]
-}
-
-/// What did not arrive or could not be read; what is zero is left out.
-pub(super) fn losses(totals: &Totals) -> String {
-    let counters = &totals.counters;
-    let all = [
-        (counters.missing_records, "records missing (IPFIX)"),
-        (counters.missing_datagrams, "datagrams missing (v9)"),
-        (totals.dropped, "datagrams dropped by the kernel"),
-        (counters.malformed, "datagrams malformed"),
-        (counters.unknown_template, "sets without template"),
-        (counters.unsupported_version, "datagrams of other versions"),
+    let mut lines = vec![
+        format!("{}; sessions: {}; flows of the last minute: {shown}", totals.received(), totals.sessions),
+        totals.losses(),
     ];
-    let some: Vec<String> =
-        all.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    if some.is_empty() { "nothing lost".to_owned() } else { some.join(", ") }
+    // What an operator can do something about; all of it comes at the end.
+    lines.extend(totals.not_decoded.iter().take(SHOWN_UNDECODED).map(|line| format!("not decoded: {line}")));
+    lines.push(String::new());
+    lines
 }
 
 /// The columns one can do without come last: a narrow terminal cuts them off.
@@ -173,44 +144,9 @@ fn draw(lines: &[String], columns: usize, rows: usize) -> String {
     text
 }
 
-/// Octets in the unit that leaves one to four digits.
-pub(super) fn human(octets: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut text = String::new();
-    let mut unit = 0u32;
-    while unit < 6 && octets >> (10 * (unit + 1)) > 0 {
-        unit += 1;
-    }
-    // Writing into a String does not fail.
-    let _ = match UNITS.get(unit.wrapping_sub(1) as usize) {
-        None => write!(text, "{octets} B"),
-        Some(name) => {
-            let tenths = (u128::from(octets) * 10) >> (10 * unit);
-            write!(text, "{}.{} {name}", tenths / 10, tenths % 10)
-        }
-    };
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn octets_read_easily() {
-        let cases = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_258_291, "1.1 MiB"),
-            (1_258_292, "1.2 MiB"),
-            (9_000_000_000, "8.3 GiB"),
-            (u64::MAX, "15.9 EiB"),
-        ];
-        for (octets, text) in cases {
-            assert_eq!(human(octets), text);
-        }
-    }
 
     #[test]
     fn a_frame_never_exceeds_the_terminal() {

@@ -38,6 +38,14 @@ struct Field {
     data_type: FieldDataType,
 }
 
+/// What a Template Set holds.
+pub(super) enum Learned {
+    /// A Template, and its Template ID.
+    Template(u16, Template),
+    /// A Template Withdrawal: of that id, or of all where the id is the Set's (RFC 7011 section 8.1).
+    Withdrawal(u16),
+}
+
 /// A Template or Options Template Record was not readable.
 pub(super) struct BadTemplate;
 
@@ -58,21 +66,20 @@ pub(super) enum TemplateSet {
 
 impl TemplateSet {
     /// Reads the next record of the Set; none at its end or padding.
-    pub(super) fn next(self, set: &mut &[u8]) -> Result<Option<(u16, Template)>, BadTemplate> {
-        loop {
-            // Every record has at least an id and a count; less, or zeros, is padding.
-            if set.len() < 4 || set.iter().all(|&octet| octet == 0) {
-                *set = &[];
-                return Ok(None);
-            }
-            // A withdrawal has nothing but the id and a count of 0. Over UDP it has no meaning
-            // (RFC 7011 section 8.4).
-            let withdrawal = matches!(self, Self::Ipfix | Self::IpfixOptions) && set[2..4] == [0, 0];
-            if !withdrawal {
-                return self.record(set).map(Some);
-            }
-            *set = &set[4..];
+    pub(super) fn next(self, set: &mut &[u8]) -> Result<Option<Learned>, BadTemplate> {
+        // Every record has at least an id and a count; less, or zeros, is padding.
+        if set.len() < 4 || set.iter().all(|&octet| octet == 0) {
+            *set = &[];
+            return Ok(None);
         }
+        // A withdrawal has nothing but the id and a count of 0.
+        let withdrawal = matches!(self, Self::Ipfix | Self::IpfixOptions) && set[2..4] == [0, 0];
+        if !withdrawal {
+            return self.record(set).map(|(id, template)| Some(Learned::Template(id, template)));
+        }
+        let id = u16::from_be_bytes([set[0], set[1]]);
+        *set = &set[4..];
+        Ok(Some(Learned::Withdrawal(id)))
     }
 
     fn record(self, set: &mut &[u8]) -> Result<(u16, Template), BadTemplate> {
@@ -164,10 +171,11 @@ impl Field {
         Self::new(Element::iana(field.field_type_number), field.field_length)
     }
 
-    /// Scope types have numbers of their own (RFC 3954 section 6.1); only their lengths matter here.
+    /// Scope types have numbers of their own (RFC 3954 section 6.1).
     fn netflow_v9_scope(field: &v9::OptionsTemplateScopeField) -> Self {
-        let element = Element { enterprise: u32::MAX, id: field.field_type_number };
-        Self::new(element, field.field_length)
+        let field = Self::new(Element::netflow_v9_scope(field.field_type_number), field.field_length);
+        // The whole system needs no value.
+        if matches!(field.length, 1..=8) { field } else { Self { data_type: FieldDataType::Vec, ..field } }
     }
 
     fn new(element: Element, length: u16) -> Self {

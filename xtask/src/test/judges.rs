@@ -16,7 +16,7 @@ struct Judge {
     services: &'static [&'static str],
 }
 
-const JUDGES: [Judge; 12] = [
+const JUDGES: [Judge; 13] = [
     judge("nfdump", "nfcapd", &["nfdump.service"]),
     judge("pmacct", "nfacctd", &["nfacctd.service", "pmacctd.service", "sfacctd.service", "uacctd.service"]),
     judge("tshark", "tshark", &[]),
@@ -24,6 +24,7 @@ const JUDGES: [Judge; 12] = [
     judge("tcpdump", "tcpdump", &[]),
     judge("libfixbuf-tools", "ipfixDump", &[]),
     judge("socat", "socat", &[]),
+    judge("openssl", "openssl", &[]),
     judge("tcpreplay", "tcpreplay", &[]),
     judge("iperf3", "iperf3", &["iperf3.service"]),
     judge("iputils-ping", "ping", &[]),

@@ -4,11 +4,14 @@
 
 use std::net::SocketAddr;
 
-use super::{Collector, DecodedFlow};
+use super::{Collector, DecodedFlow, Peer, Way};
 
+mod connections;
 mod damage;
 mod decoding;
 mod output;
+#[cfg(feature = "dtls")]
+mod secured;
 
 /// The octets of one message of `vectors.txt`.
 fn vector(number: u32) -> Vec<u8> {

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::super::line;
-use super::super::screen::{Screen, Totals};
+use super::super::screen::Screen;
+use super::super::summary::Totals;
 use super::*;
-use crate::collect::{CollectorCounters, Element, Format, Listener, Value, run};
+use crate::collect::{CollectorCounters, Element, Format, ListenUrl, Listener, Value, run};
 use crate::time::MonotonicNanos;
 
 #[test]
@@ -70,10 +71,10 @@ fn the_screen_shows_the_largest_flows_of_the_last_minute() {
     for flow in flows.iter().chain(&flows[..1]) {
         screen.add(flow, second(10));
     }
-    let totals = Totals { counters: collector.counters(), sessions: 1, dropped: 0 };
+    let totals = Totals::of(&collector);
     let frame = plain(&screen.frame(&totals, 110, 8, second(12)));
     let expected = "\
-5 records, 26 packets, 8.3 GiB in 3 datagrams; sessions: 1; flows of the last minute: 5
+5 records, 26 packets, 8.3 GiB and 16 options records in 3 datagrams; sessions: 1; flows of the last minute: 5
 nothing lost
 
     OCTETS   PACKETS PROTO  FLAGS    SOURCE -> DESTINATION                         VLAN  TOS END        AGO
@@ -83,15 +84,18 @@ nothing lost
 ";
     assert_eq!(frame, expected);
     let lost = CollectorCounters { missing_records: 3, malformed: 1, ..collector.counters() };
-    let frame = plain(&screen.frame(&Totals { counters: lost, ..totals }, 110, 8, second(12)));
+    let frame = plain(&screen.frame(&Totals { counters: lost, ..totals.clone() }, 110, 8, second(12)));
     assert!(frame.contains("\n3 records missing (IPFIX), 1 datagrams malformed\n"), "{frame}");
+    let undecoded = Totals { not_decoded: vec!["3 sets".to_owned()], ..totals.clone() };
+    let frame = plain(&screen.frame(&undecoded, 110, 8, second(12)));
+    assert!(frame.contains("\nnot decoded: 3 sets\n\n"), "{frame}");
     let later = plain(&screen.frame(&totals, 110, 8, second(70)));
     assert!(later.contains("no flow yet"), "{later}");
 }
 
 /// An output that the test can read, and that can lose its reader.
 #[derive(Clone, Default)]
-struct Pipe(Arc<Mutex<Vec<u8>>>, bool);
+pub struct Pipe(pub Arc<Mutex<Vec<u8>>>, bool);
 
 impl io::Write for Pipe {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -108,8 +112,7 @@ impl io::Write for Pipe {
 
 /// A collector on loopback that has to tell its flows from everything sent to it before the stop.
 async fn collected(format: Format, output: Pipe) -> String {
-    let listener = Listener::open("udp://127.0.0.1:0")
-        .unwrap_or_else(|_| Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap().without_options();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     for number in [6, 7, 8] {
         sender.send_to(&vector(number), listener.address()).unwrap();
@@ -130,7 +133,10 @@ async fn what_arrived_before_the_stop_is_shown_after_it() {
         let object: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(object["exporter"], "127.0.0.1");
     }
-    assert_eq!(summary, "collected 5 records, 26 packets, 8.3 GiB in 3 datagrams; nothing lost");
+    assert_eq!(
+        summary,
+        "collected 5 records, 26 packets, 8.3 GiB and 16 options records in 3 datagrams; nothing lost"
+    );
 }
 
 #[tokio::test]
@@ -152,24 +158,48 @@ async fn a_reader_that_leaves_ends_the_collector_quietly() {
 #[test]
 fn a_port_in_use_and_a_bad_address_are_told_in_one_line() {
     let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = Listener::bind(first.address()).unwrap_err().to_string();
+    let error = Listener::bind(first.address()).err().unwrap().to_string();
     assert_eq!(error, format!("cannot listen on {}: the port is in use by another program", first.address()));
-    let cases = [
-        ("192.0.2.1:4739", "cannot listen on 192.0.2.1:4739: this machine has no such address"),
-        (
-            "udp://collector.example",
-            "cannot listen on 'udp://collector.example': the host must be an address of this machine, or [::] for all of them",
-        ),
-        (
-            "udp://[::]:1?protocol=v9",
-            "cannot listen on 'udp://[::]:1?protocol=v9': a collector takes every protocol it knows, leave out the option",
-        ),
-        (
-            "tcp://[::]:4739",
-            "cannot listen on 'tcp://[::]:4739': transport 'tcp' is not supported yet, use udp",
-        ),
-    ];
-    for (url, expected) in cases {
-        assert_eq!(Listener::open(url).unwrap_err().to_string(), expected);
+    let foreign = ListenUrl::parse("192.0.2.1:4739").unwrap();
+    let error = Listener::open(&[foreign]).err().unwrap().to_string();
+    assert_eq!(error, "cannot listen on 192.0.2.1:4739: this machine has no such address");
+}
+
+#[test]
+fn options_data_are_records_of_their_own_with_scopes_first() {
+    let options = |numbers: &[u32]| {
+        let mut collector = Collector::new();
+        let mut last = Vec::new();
+        for &number in numbers {
+            last = collector.decode_all(Peer::by_datagrams(exporter()), &vector(number)).collect();
+        }
+        last.retain(|record: &DecodedFlow| record.options_template_id.is_some());
+        last
+    };
+    let ipfix = options(&[6, 7]);
+    let lines: Vec<String> = ipfix.iter().map(line::line).collect();
+    let json: Vec<String> = ipfix.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+    assert_eq!(lines.len(), 16);
+    for expected in [
+        "options template 512 of domain 7: observationDomainId=7 meteringProcessId=1 exportedMessageTotalCount=12 exportedFlowRecordTotalCount=345 exportedOctetTotalCount=67890 observedFlowTotalCount=400 flowActiveTimeout=60 flowIdleTimeout=15",
+        "options template 515 of domain 7: templateId=256 flowKeyIndicator=54795",
+        "options template 518 of domain 7: selectorId=2 selectorAlgorithm=4 samplingProbability=0.01",
+        "options template 522 of domain 7: observationDomainId=7 ingressInterface=2 interfaceName=\"eth0\" interfaceDescription=\"uplink eth0\"",
+        "options template 525 of domain 7: templateId=256 informationElementId=8 anonymizationFlags=1 anonymizationTechnique=2",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
     }
+    assert_eq!(
+        json[0],
+        r#"{"exporter":"192.0.2.99","observationDomainId":7,"protocolVersion":10,"optionsTemplateId":516,"observationDomainId_2":7,"samplingInterval":100}"#
+    );
+    let netflow_v9: Vec<String> = options(&[4]).iter().map(line::line).collect();
+    assert_eq!(
+        netflow_v9,
+        [
+            "options template 512 of domain 7: scopeSystem=3221225985 samplingInterval=100",
+            "options template 513 of domain 7: scopeSystem=3221225985 ingressInterface=2 interfaceName=\"eth0\" interfaceDescription=\"uplink eth0\"",
+            "options template 514 of domain 7: scopeSystem=3221225985 exportedMessageTotalCount=12 exportedFlowRecordTotalCount=345 exportedOctetTotalCount=67890 flowActiveTimeout=60 flowIdleTimeout=15",
+        ]
+    );
 }
