@@ -7,6 +7,7 @@ mod collectors;
 mod conservation;
 mod filter;
 mod own_export;
+mod pacing;
 mod routes;
 mod timeouts;
 mod traffic_control;

@@ -65,14 +65,25 @@ pub struct NfcapdVerdict {
 }
 
 impl Nfcapd {
-    /// Starts it on an address of the namespace and waits until it listens.
+    /// Starts it on an address of the namespace, with room for a million records in its socket, and waits until it
+    /// listens.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::start_with(namespace, address, &["-B", "4194304"])
+    }
+
+    /// The same with the receive buffer that sockets have by default.
+    pub fn start_with_default_buffer(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::start_with(namespace, address, &[])
+    }
+
+    fn start_with(namespace: &Namespace, address: SocketAddr, buffer: &[&str]) -> Result<Self> {
         let files = tempfile::Builder::new().prefix("netflow-nfcapd-").tempdir()?;
         let directory = path_text(files.path())?;
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let mut arguments = vec!["-b", &host, "-p", &port, "-w", directory];
-        // One file for the whole test, and room for a million records in the socket.
-        arguments.extend(["-t", "3600", "-B", "4194304"]);
+        // One file for the whole test.
+        arguments.extend(["-t", "3600"]);
+        arguments.extend(buffer);
         if address.is_ipv6() {
             arguments.push("-6");
         }
