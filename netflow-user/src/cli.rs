@@ -205,7 +205,7 @@ pub struct Run {
     /// Export.
     #[command(flatten)]
     pub export: Export,
-    /// Records per second to each collector, 0 for no limit
+    /// Records per second to each collector; 0: 50000, and more while very many wait
     #[arg(long, value_name = "RECORDS", default_value_t = 0, help_heading = "Export")]
     pub export_rate: u64,
     /// Output.

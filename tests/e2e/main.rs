@@ -9,5 +9,6 @@ mod filter;
 mod own_export;
 mod pacing;
 mod routes;
+mod sys_up_time;
 mod timeouts;
 mod traffic_control;

@@ -14,6 +14,7 @@ mod overload;
 mod queue;
 mod read;
 mod session;
+mod spread;
 
 use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
@@ -56,7 +57,6 @@ use crate::{
     ledger::Ledger,
     message::{InformationElement, KeyElement},
     route::{Follower, Routes},
-    time::MonotonicNanos,
 };
 
 /// Entries of the one width.
@@ -100,7 +100,7 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     for destination in &destinations {
         let clock = SessionClock::Live(Arc::clone(&kernel_clock));
         // sysUpTime counts from the machine's start, as on a router: no packet is older.
-        let origin = MonotonicNanos(0);
+        let origin = kernel_clock.start();
         let outlet = Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?;
         // Nothing is attached yet, so no message has been seen before the kernel knows whose it is; and the sockets
         // stay open for as long as anything is attached.
@@ -298,7 +298,7 @@ async fn finish(
     let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
     let paced = match pacing {
         Pacing::Rate(rate) => Duration::from_secs(2 * waiting / rate.max(1)),
-        Pacing::Spread(interval) => interval,
+        Pacing::Spread(interval) => spread::time(waiting, interval),
     };
     let (hurry, hurried) = watch::channel(false);
     let again = terminated()?;

@@ -10,6 +10,7 @@ use super::{
     AgentError,
     messages::Messages,
     queue::{Batch, Queue, volume},
+    spread,
 };
 use crate::{
     clock::{self, KernelClock},
@@ -27,8 +28,6 @@ mod unacknowledged;
 pub(super) use outlet::Outlet;
 use unacknowledged::Unacknowledged;
 
-/// Below this a spread burst does not go: what every collector takes.
-const SLOWEST_SPREAD: u64 = 50_000;
 /// Records that may go without a pause between them.
 const BURST: u64 = 64;
 /// Shorter pauses are added up first: the timer's step.
@@ -45,8 +44,8 @@ const QUIET: Duration = Duration::from_secs(3);
 pub(super) enum Pacing {
     /// At this rate at most.
     Rate(u64),
-    /// What has been drained together is spread over four fifths of the time to the next drain: a burst
-    /// at full speed overflows a collector's buffer, and then is lost without a trace.
+    /// As [`spread`] says, at this drain interval: a burst at full speed overflows a collector's buffer, and then
+    /// is lost without a trace.
     Spread(Duration),
 }
 
@@ -69,10 +68,6 @@ pub(super) struct Session {
     clock: SessionClock,
     pacing: Pacing,
     pace: Pace,
-    /// Records per second while what was drained together is spread over the time to the next drain.
-    spread: u64,
-    /// More of it is still in the queue.
-    spreading: bool,
     /// Taken from the queue, not yet in a message that was sent.
     pending: Vec<FlowRecord>,
     /// Given to the connection, but not known to have arrived.
@@ -128,7 +123,7 @@ impl Session {
         };
         let pace = match pacing {
             Pacing::Rate(rate) => Pace::new(rate, BURST),
-            Pacing::Spread(_) => Pace::new(SLOWEST_SPREAD, BURST),
+            Pacing::Spread(_) => Pace::new(spread::CALM, BURST),
         };
         let mut session = Self {
             queue: Arc::clone(&queue),
@@ -138,8 +133,6 @@ impl Session {
             clock,
             pacing,
             pace,
-            spread: SLOWEST_SPREAD,
-            spreading: false,
             pending: Vec::new(),
             unacknowledged: Unacknowledged::default(),
             at: None,
@@ -221,13 +214,7 @@ impl Session {
         self.keep(&batch.records);
         let waiting = self.queue.records() + self.pending.len() as u64;
         if let Pacing::Spread(interval) = self.pacing {
-            let needed = (waiting as f64 / (interval.as_secs_f64() * 0.8)) as u64;
-            // What was there at first sets the pace until all of it is gone: it is not to become slower with
-            // what is left.
-            let slowest = if self.spreading { self.spread } else { SLOWEST_SPREAD };
-            self.spread = needed.max(slowest);
-            self.pace.set_rate(self.spread, BURST);
-            self.spreading = self.queue.records() > 0;
+            self.pace.set_rate(spread::rate(waiting, interval), BURST);
         }
         // The path may have become narrower or wider.
         let limit = self.link.message_limit();

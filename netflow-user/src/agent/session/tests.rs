@@ -39,8 +39,6 @@ fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
         clock: SessionClock::Capture(NOW),
         pacing: Pacing::Rate(u64::MAX),
         pace: Pace::new(u64::MAX, BURST),
-        spread: SLOWEST_SPREAD,
-        spreading: false,
         pending: Vec::new(),
         unacknowledged: Unacknowledged::default(),
         at: None,
