@@ -92,6 +92,12 @@ impl KernelClock {
         Self { difference: i64::try_from(difference).unwrap_or(0) }
     }
 
+    /// Where this process's monotonic clock is zero, on the kernel's: the machine's start, in a time namespace the one
+    /// that the namespace shows, which may lie before the kernel's own (modulo 2^64).
+    pub fn start(&self) -> MonotonicNanos {
+        MonotonicNanos(self.difference as u64)
+    }
+
     /// The kernel's monotonic clock and the wall clock, now.
     pub fn now(&self) -> Instant {
         let own = now();
