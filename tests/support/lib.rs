@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod calendar;
 pub mod captures;
+pub mod certificates;
 pub mod expressions;
 pub mod frame_table;
 pub mod frames;

@@ -100,12 +100,12 @@ impl Schedule {
         if self.announced {
             self.announced = false;
             self.accelerated = ACCELERATED_ROUNDS;
-            self.due = now.plus(self.period / ACCELERATED_ROUNDS.into());
+            self.due = now.plus(self.period / u32::from(ACCELERATED_ROUNDS));
         } else if now >= self.due {
             self.accelerated = self.accelerated.saturating_sub(1);
             let accelerated = self.accelerated > 0;
             self.due =
-                now.plus(if accelerated { self.period / ACCELERATED_ROUNDS.into() } else { self.period });
+                now.plus(if accelerated { self.period / u32::from(ACCELERATED_ROUNDS) } else { self.period });
         } else if due_by_messages {
             // The accelerated rounds keep their places, since many messages may leave in one moment.
             if self.accelerated == 0 {

@@ -181,4 +181,47 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
+    /// A file of certificates or keys cannot be read.
+    #[error("cannot read {}", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of certificates or keys does not hold what it should.
+    #[error("cannot use {}: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody is trusted.
+    #[error("this host trusts no certificate authority: name those of the collector, ca=FILE")]
+    NoAuthorities,
+    /// A host that no certificate can be for.
+    #[error("collector {destination}: no certificate can be for that host, name another one, name=NAME")]
+    NoReferenceIdentity {
+        /// The destination, with its port.
+        destination: String,
+    },
+    /// The library does not take what was asked for.
+    #[error("cannot set up TLS")]
+    TlsSettings {
+        /// The cause.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The peer is not who it should be, or does not take this exporter; no record was sent.
+    #[error("collector {peer}: the {protocol} handshake failed: {reason}")]
+    Handshake {
+        /// The Collector.
+        peer: SocketAddr,
+        /// TLS or DTLS.
+        protocol: &'static str,
+        /// Why.
+        reason: String,
+    },
 }

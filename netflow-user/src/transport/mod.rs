@@ -2,8 +2,9 @@
 //!
 //! In: what the operator typed as a collector, and octets to send. Out: datagrams on the wire, files, or an
 //! error and counters that say why not. This room refuses to know records, templates and sequence
-//! numbers; of ours it uses nothing but the words for time.
+//! numbers; of ours it uses nothing but the words for time and the clock.
 
+mod certificates;
 mod destination;
 mod error;
 mod file;
@@ -12,7 +13,10 @@ mod link;
 mod pace;
 mod socket_options;
 mod tcp;
+mod tls;
 mod tls_options;
+mod tls_reason;
+mod tls_verifier;
 mod udp;
 mod unacknowledged;
 mod url;
@@ -25,6 +29,12 @@ pub use link::{Link, Target};
 pub use pace::Pace;
 pub use socket_options::SocketOptions;
 pub use tcp::{Event, TcpTransport};
+pub use tls::TlsClient;
 pub use tls_options::{Fingerprint, TlsOptions};
 pub use udp::{DEFAULT_LIMIT_IPV4, DEFAULT_LIMIT_IPV6, UdpCounters, UdpTransport};
 pub use url::{CollectorUrl, ExportProtocol};
+
+#[cfg(test)]
+#[path = "../../../tests/support/certificates.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod test_certificates;
