@@ -14,5 +14,6 @@ mod files;
 mod judge;
 mod rows;
 mod sampled;
+mod secured;
 mod v5;
 mod wire;

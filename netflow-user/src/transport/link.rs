@@ -72,7 +72,7 @@ impl Link {
         match target {
             Target::Collector(destination) => match destination.transport {
                 TransportKind::Udp => UdpTransport::open(destination, message_size).await.map(Self::Udp),
-                TransportKind::Tcp => {
+                TransportKind::Tcp | TransportKind::Tls => {
                     TcpTransport::new(destination, message_size).map(|tcp| Self::Tcp(Box::new(tcp)))
                 }
                 other => Err(TransportError::UnsupportedTransport {

@@ -1,4 +1,4 @@
-//! TCP: one connection is one Transport Session (RFC 7011 section 10.4). Messages follow one another; Length delimits them.
+//! TCP, and TLS over it: one connection is one Transport Session (RFC 7011 section 10.4). Messages follow one another; Length delimits them.
 //!
 //! What the socket has accepted may still be lost with the connection. The kernel tells how much of it the peer's kernel has
 //! acknowledged, so a message counts as delivered when its last octet is, and what is not goes again over the
@@ -26,7 +26,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{destination::Destination, error::TransportError, unacknowledged::unacknowledged};
+use super::{
+    destination::{Destination, TransportKind},
+    error::TransportError,
+    tls::TlsClient,
+    unacknowledged::unacknowledged,
+};
 use crate::time::MonotonicNanos;
 
 /// The longest message unless another is asked for: one TLS record (RFC 8446 section 5.1).
@@ -91,6 +96,9 @@ impl TcpTransport {
     /// # Errors
     /// What was asked for cannot be had.
     pub fn new(destination: &Destination, message_size: Option<usize>) -> Result<Self, TransportError> {
+        if destination.transport == TransportKind::Tls {
+            TlsClient::new(destination)?;
+        }
         Ok(Self {
             destination: destination.clone(),
             message_size,
@@ -298,7 +306,11 @@ async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Conne
     let socket = stream.as_fd().try_clone_to_owned().map_err(failed)?;
     let written = Arc::new(AtomicU64::new(0));
     let stream = Counting { stream, written: Arc::clone(&written) };
-    Ok(Connection { stream: Box::new(stream), socket, written, local, peer })
+    let stream: Box<dyn Stream> = match destination.transport {
+        TransportKind::Tls => Box::new(TlsClient::new(destination)?.connect(stream, peer).await?),
+        _ => Box::new(stream),
+    };
+    Ok(Connection { stream, socket, written, local, peer })
 }
 
 /// A socket that notices within the destination's timeout that its peer is gone (TCP-CONN-6).

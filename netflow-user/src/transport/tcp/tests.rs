@@ -12,7 +12,7 @@ fn now() -> MonotonicNanos {
 
 fn transport(address: SocketAddr) -> TcpTransport {
     let destination = Destination {
-        transport: super::super::TransportKind::Tcp,
+        transport: TransportKind::Tcp,
         timeout: Duration::from_secs(20),
         ..Destination::udp(address.ip().to_string(), address.port(), ExportProtocol::Ipfix)
     };

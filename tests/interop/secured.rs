@@ -1,0 +1,225 @@
+//! TLS and DTLS to programs not written here, and to peers that must not get a record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tests::agent::{AgentProcess, StoppedAgent};
+use tests::captures;
+use tests::certificates::{Authority, Leaf};
+use tests::frames::{frame, udp};
+use tests::judges::Tshark;
+use tests::lab::Namespace;
+use tests::process::{COMMAND_TIMEOUT, Process, command, run};
+
+const FLOWS: u16 = 300;
+/// Addresses of every record in clear text.
+const ADDRESSES: [u8; 8] = [10, 1, 0, 1, 10, 2, 0, 2];
+const FIRST_PORT: u16 = 24_740;
+
+/// Certificates, files of peers, and a namespace for them.
+struct Scene {
+    namespace: Namespace,
+    directory: TempDir,
+    authority: Authority,
+    capture: PathBuf,
+}
+
+/// Who listens, and where it writes what it got.
+struct Peer {
+    port: u16,
+    output: PathBuf,
+    _process: Process,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let directory = TempDir::new()?;
+        let authority = Authority::new("authority")?;
+        authority.write(directory.path(), "ca")?;
+        authority.issue(&Leaf::SERVER)?.write(directory.path(), "server")?;
+        authority.issue(&Leaf::CLIENT)?.write(directory.path(), "client")?;
+        let capture = directory.path().join("flows.pcap");
+        let to = "10.2.0.2:53".parse()?;
+        let from = |port| std::net::SocketAddr::from(([10, 1, 0, 1], port));
+        let frames: Vec<_> = (1..=FLOWS).map(|port| frame(&udp(from(port), to, b"question"))).collect();
+        captures::write(&capture, &frames, Duration::from_millis(1))?;
+        Ok(Self { namespace: Namespace::new()?, directory, authority, capture })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// The certificate is made, and its file returned.
+    fn issue(&self, authority: &Authority, leaf: &Leaf<'_>, name: &str) -> Result<String> {
+        Ok(authority.issue(leaf)?.write(self.directory.path(), name)?.display().to_string())
+    }
+
+    /// Starts a listener. `how` gives its command line from port and output.
+    fn peer(&self, port: u16, udp: bool, how: impl Fn(u16, &str) -> Vec<String>) -> Result<Peer> {
+        let output = self.directory.path().join(format!("{port}.ipfix"));
+        fs::write(&output, "")?;
+        let words = how(port, output.to_str().context("a path is text")?);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (program, arguments) = words.split_first().context("a program")?;
+        let process = self.namespace.spawn(program, arguments)?;
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        let (kind, filter) = (if udp { "-Hlun" } else { "-Hltn" }, format!("sport = :{port}"));
+        while self.namespace.run("ss", &[kind, &filter])?.stdout.is_empty() {
+            ensure!(Instant::now() < deadline, "nobody listens on {port}: {}", process.stderr());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Peer { port, output, _process: process })
+    }
+
+    /// Exports the capture to the URLs.
+    fn export(&self, urls: &[String]) -> Result<StoppedAgent> {
+        let arguments: Vec<&str> = urls.iter().flat_map(|url| ["-c", url]).collect();
+        AgentProcess::read(&self.namespace, &self.capture, &arguments)
+    }
+}
+
+/// socat with this address, which writes what comes.
+fn socat(address: &str) -> impl Fn(u16, &str) -> Vec<String> + use<> {
+    let address = address.to_owned();
+    move |port, output| {
+        let address = address.replace("PORT", &format!("{port},bind=127.0.0.1"));
+        ["socat", "-u", &address, &format!("OPEN:{output},creat,append")].map(str::to_owned).into()
+    }
+}
+
+/// Packets in the records of a stream of messages, by ipfixDump, which must find nothing wrong.
+fn packets(file: &Path) -> Result<u64> {
+    let dump = run(command("ipfixDump", ["-d", "-i", file.to_str().context("a path is text")?]))?;
+    ensure!(!dump.stderr.contains("WARNING"), "{}", dump.stderr);
+    let values = dump.stdout.lines().filter_map(|line| {
+        let (field, value) = line.split_once(':')?;
+        field.trim_end().ends_with(" packetDeltaCount").then(|| value.trim().parse::<u64>().ok())?
+    });
+    Ok(values.sum())
+}
+
+/// Waits until a peer has written so many packets.
+fn wait_for_packets(peer: &Peer, expected: u64) -> Result<()> {
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
+    loop {
+        let found = packets(&peer.output).unwrap_or_default();
+        if found == expected {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{} of {expected} packets on port {}", found, peer.port);
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn contains(octets: &[u8], wanted: &[u8]) -> bool {
+    octets.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn openssl_and_socat_read_all_records_and_the_wire_shows_none() {
+    // TLS-1, TLS-2, TLS-5
+    let scene = Scene::new().unwrap();
+    let tshark = Tshark::start(&scene.namespace, "lo", "tcp or udp").unwrap();
+    let (ca, server, client) = (scene.file("ca.pem"), scene.file("server.pem"), scene.file("client.pem"));
+    let mutual = socat(&format!("OPENSSL-LISTEN:PORT,cert={server},cafile={ca},verify=1"));
+    let s_server = |version: &'static str| {
+        let server = server.clone();
+        move |port: u16, output: &str| {
+            // It ends with its standard input.
+            let line = format!(
+                "exec openssl s_server -quiet -accept 127.0.0.1:{port} -cert {server} -key {server} {version} \
+                 > {output} < <(sleep 120)"
+            );
+            ["bash", "-c", &line].map(str::to_owned).into()
+        }
+    };
+    let peers = [
+        scene.peer(FIRST_PORT, false, mutual).unwrap(),
+        scene.peer(FIRST_PORT + 1, false, s_server("-tls1_2")).unwrap(),
+        scene.peer(FIRST_PORT + 2, false, s_server("-tls1_3")).unwrap(),
+    ];
+    let url = |peer: &Peer| format!("tls://localhost:{}?ca={ca}&cert={client}", peer.port);
+    let stopped = scene.export(&peers.each_ref().map(url)).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    for (place, peer) in peers.iter().enumerate() {
+        wait_for_packets(peer, FLOWS.into()).unwrap();
+        let sent = ledger.number(&format!("/destinations/{place}/sent/packets")).unwrap();
+        assert_eq!(sent, u64::from(FLOWS), "{}", stopped.stderr);
+    }
+    let wire = tshark.stop().unwrap();
+    assert!(wire.packets > 10);
+    assert!(!contains(&fs::read(wire.path()).unwrap(), &ADDRESSES), "records in clear text");
+    // What they would look like.
+    assert!(contains(&fs::read(&peers[0].output).unwrap(), &ADDRESSES));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn peers_that_are_not_who_they_should_be_get_no_record_and_the_books_say_so() {
+    // TLS-3, TLS-6, TLS-7, TLS-10, TLS-11, TLS-12
+    let scene = Scene::new().unwrap();
+    let stranger = Authority::new("stranger").unwrap();
+    let (ca, server) = (scene.file("ca.pem"), scene.file("server.pem"));
+    let issue = |leaf: &Leaf<'_>, name: &str| scene.issue(&scene.authority, leaf, name).unwrap();
+    let alone = Leaf::SERVER.self_signed().unwrap().write(scene.directory.path(), "alone").unwrap();
+    let listen =
+        |certificate: &str, more: &str| format!("OPENSSL-LISTEN:PORT,fork,cert={certificate},{more}");
+    let cases = [
+        (listen(&issue(&Leaf::EXPIRED, "expired"), "verify=0"), "its certificate has expired"),
+        (listen(&issue(&Leaf::NOT_YET_VALID, "future"), "verify=0"), "its certificate is not valid yet"),
+        (listen(&issue(&Leaf::WRONG_NAME, "name"), "verify=0"), "its certificate is not for 'localhost'"),
+        (listen(&issue(&Leaf::COMMON_NAME_ONLY, "cn"), "verify=0"), "its certificate is not for 'localhost'"),
+        (listen(&issue(&Leaf::WRONG_USAGE, "usage"), "verify=0"), "its certificate is not one for servers"),
+        (
+            listen(&scene.issue(&stranger, &Leaf::SERVER, "stranger").unwrap(), "verify=0"),
+            "no authority that is trusted vouches for its certificate",
+        ),
+        (listen(&alone.display().to_string(), "verify=0"), "no authority that is trusted vouches"),
+        (listen(&server, &format!("verify=1,cafile={ca}")), "it wants a certificate of this exporter"),
+        (
+            listen(&server, "verify=0,openssl-max-proto-version=TLS1.1,cipher=ALL:@SECLEVEL=0"),
+            "it speaks neither TLS 1.2 nor TLS 1.3",
+        ),
+        ("TCP4-LISTEN:PORT,fork".to_owned(), "it did not answer in time"),
+    ];
+    let tshark = Tshark::start(&scene.namespace, "lo", "tcp or udp").unwrap();
+    let peers: Vec<Peer> = (FIRST_PORT..)
+        .zip(&cases)
+        .map(|(port, (address, _))| scene.peer(port, false, socat(address)).unwrap())
+        .collect();
+    let url = |peer: &Peer| format!("tls://localhost:{}?ca={ca}&retry=1s&timeout=3s", peer.port);
+    let urls: Vec<String> = peers.iter().map(url).collect();
+    let stopped = scene.export(&urls).unwrap();
+    assert_nothing_sent(&stopped, &peers, &cases.each_ref().map(|(_, reason)| *reason));
+    let wire = tshark.stop().unwrap();
+    assert!(wire.packets > 10);
+    assert!(!contains(&fs::read(wire.path()).unwrap(), &ADDRESSES), "records in clear text");
+}
+
+/// Each peer is told of with its reason in one line, got nothing, and the books say that nothing was sent.
+#[track_caller]
+fn assert_nothing_sent(stopped: &StoppedAgent, peers: &[Peer], reasons: &[&str]) {
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.as_ref().expect("a ledger");
+    assert_eq!(ledger.0["balanced"], true, "{}", ledger.0);
+    for (place, (peer, reason)) in peers.iter().zip(reasons).enumerate() {
+        let told = |line: &str| line.contains(&format!(":{}: ", peer.port)) && line.contains(reason);
+        assert!(stopped.stderr.lines().any(told), "port {}: {reason}:\n{}", peer.port, stopped.stderr);
+        let of = |what: &str| ledger.sum(&format!("/destinations/{place}/{what}")).unwrap();
+        assert_eq!((of("offered/packets"), of("sent/packets")), (FLOWS.into(), 0), "port {}", peer.port);
+        assert_eq!(of("queued/packets"), 0, "port {}", peer.port);
+        let shutdown = ledger.number(&format!("/destinations/{place}/not_sent/shutdown/packets")).unwrap();
+        assert_eq!(shutdown, u64::from(FLOWS), "port {}", peer.port);
+        let got = fs::read(&peer.output).unwrap();
+        assert!(!contains(&got, &ADDRESSES), "port {} got records", peer.port);
+        // The one that expects clear text has seen how TLS begins.
+        assert!(got.is_empty() || *reason == "it did not answer in time", "port {} got {got:?}", peer.port);
+    }
+}
