@@ -9,6 +9,7 @@ mod filter;
 mod own_export;
 mod pacing;
 mod routes;
+mod spool;
 mod sys_up_time;
 mod timeouts;
 mod traffic_control;

@@ -16,5 +16,6 @@ pub mod ledger;
 pub mod meter;
 pub mod process;
 pub mod raw;
+pub mod stream_sink;
 pub mod tunnels;
 pub mod wide;

@@ -62,7 +62,7 @@ impl Collector {
         match self.address {
             Some(address) if export.destinations.is_empty() => {
                 let host = address.ip().to_string();
-                vec![Target::Collector(Destination::udp(host, address.port(), export.protocol))]
+                vec![Target::Collector(Box::new(Destination::udp(host, address.port(), export.protocol)))]
             }
             _ => export.destinations.clone(),
         }

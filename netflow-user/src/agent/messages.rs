@@ -1,6 +1,6 @@
 //! What builds a destination's messages: by templates, or the fixed records of v5.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use crate::{
     config::ExportConfig,
@@ -23,16 +23,37 @@ pub(super) enum Messages {
     V5(V5Packer),
 }
 
+/// What of a link is of interest here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Octets that a message may have.
+    pub(super) message_limit: usize,
+    /// Whether messages may get lost.
+    pub(super) is_lossy: bool,
+    /// The exporter's IPv4 address, or zero.
+    pub(super) exporter_address: [u8; 4],
+}
+
+impl Way {
+    /// That of a link.
+    pub(super) fn of(link: &Link) -> Self {
+        let exporter_address = match link.ends().map(|(local, _)| local.ip().to_canonical()) {
+            Some(IpAddr::V4(address)) => address.octets(),
+            _ => [0; 4],
+        };
+        Self { message_limit: link.message_limit(), is_lossy: link.is_lossy(), exporter_address }
+    }
+}
+
 impl Messages {
-    /// A new session. `exporter_address` is the exporter's IPv4 address, or zero; sysUpTime is zero at `origin`.
+    /// A new session. sysUpTime is zero at `origin`.
     pub(super) fn new(
         config: &ExportConfig,
         protocol: ExportProtocol,
-        link: &Link,
-        exporter_address: [u8; 4],
+        way: Way,
         origin: MonotonicNanos,
     ) -> Result<Self, MessageError> {
-        let message_size = link.message_limit();
+        let Way { message_limit: message_size, is_lossy: lossy, exporter_address } = way;
         let Some(templates) = config.template_options(protocol) else {
             let v5 = config.v5_options()?;
             return Ok(Self::V5(V5Packer::new(V5PackerConfig {
@@ -42,7 +63,6 @@ impl Messages {
             })?));
         };
         // What arrives for sure is said once (RFC 7011 section 8.1).
-        let lossy = link.is_lossy();
         let packer = PackerConfig {
             observation_domain_id: config.observation_domain_id,
             template_refresh: if lossy { config.template_refresh } else { NEVER },

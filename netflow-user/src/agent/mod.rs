@@ -14,6 +14,7 @@ mod overload;
 mod queue;
 mod read;
 mod session;
+mod spool;
 mod spread;
 
 use std::{

@@ -116,6 +116,14 @@ impl Queue {
         }
     }
 
+    /// The next batch, if there is one now.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        let batch = waiting.batches.pop_front()?;
+        waiting.records -= batch.volume.records;
+        Some(batch)
+    }
+
     /// Completes when the queue is closed and empty; for the one who takes from it.
     pub(super) async fn finished(&self) {
         loop {

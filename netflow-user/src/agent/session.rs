@@ -1,14 +1,14 @@
 //! One destination: queue -> packer -> socket, with books of its own. Nothing here is shared with
 //! another destination, so none can disturb another.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
     AgentError,
-    messages::Messages,
+    messages::{Messages, Way},
     queue::{Batch, Queue, volume},
     spread,
 };
@@ -23,9 +23,11 @@ use crate::{
 
 mod connection;
 mod outlet;
+mod spooling;
 mod unacknowledged;
 
 pub(super) use outlet::Outlet;
+use spooling::Spooling;
 use unacknowledged::Unacknowledged;
 
 /// Records that may go without a pause between them.
@@ -72,6 +74,8 @@ pub(super) struct Session {
     pending: Vec<FlowRecord>,
     /// Given to the connection, but not known to have arrived.
     unacknowledged: Unacknowledged,
+    /// Where records go that the link does not take.
+    spooling: Option<Spooling>,
     at: Option<Instant>,
     health: Health,
     last_trouble: MonotonicNanos,
@@ -85,14 +89,6 @@ enum Health {
     Failing,
 }
 
-/// Where messages come from, if it is an IPv4 address.
-fn exporter_address(link: &Link) -> [u8; 4] {
-    match link.ends().map(|(local, _)| local.ip().to_canonical()) {
-        Some(IpAddr::V4(address)) => address.octets(),
-        _ => [0; 4],
-    }
-}
-
 impl Session {
     /// Opens the socket and starts the session's task. `origin` is where sysUpTime is zero.
     pub(super) async fn start(
@@ -104,7 +100,7 @@ impl Session {
         ledger: &mut Ledger,
     ) -> Result<Outlet, AgentError> {
         let link = Link::open(destination, config.message_size).await?;
-        let messages = Messages::new(config, destination.protocol(), &link, exporter_address(&link), origin)?;
+        let messages = Messages::new(config, destination.protocol(), Way::of(&link), origin)?;
         info!(
             "exporting {} to {} ({}), messages of up to {} octets",
             destination.protocol().name(),
@@ -115,6 +111,10 @@ impl Session {
         let ends = link.ends();
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
+        let spooling = match destination.spool() {
+            Some(options) => Some(Spooling::open(options, destination, config, Arc::clone(&books))?),
+            None => None,
+        };
         let pacing = match pacing {
             // What makes its sender wait takes what there is.
             Pacing::Spread(_) if !link.is_lossy() => Pacing::Rate(u64::MAX),
@@ -135,6 +135,7 @@ impl Session {
             pace,
             pending: Vec::new(),
             unacknowledged: Unacknowledged::default(),
+            spooling,
             at: None,
             health: Health::Good,
             last_trouble: MonotonicNanos(0),
@@ -146,8 +147,7 @@ impl Session {
                 () = session.run() => return,
                 () = abandoned.notified() => {}
             }
-            session.settle();
-            books.not_sent(NotSent::Shutdown, books.read().queued);
+            session.abandon();
         });
         Ok(Outlet { queue, ends, abandon, task })
     }
@@ -155,20 +155,22 @@ impl Session {
     async fn run(&mut self) {
         let queue = Arc::clone(&self.queue);
         let mut is_ended = false;
-        // While nobody can be sent to, records wait in the queue, which is bounded and counts.
+        // While nobody can be sent to, records wait in the queue, which is bounded and counts, or on disk.
         while !is_ended || (self.link.is_reliable() && !self.has_delivered()) {
-            let is_up = self.link.is_up();
-            let patience = self.patience();
+            let (is_live, is_taking, patience) = (self.is_live(), self.is_taking(), self.patience());
+            let replay = self.until_replay(clock::now().monotonic);
             tokio::select! {
-                batch = queue.next(), if is_up && !is_ended => match batch {
-                    Some(batch) => self.take(&batch).await,
+                batch = queue.next(), if is_taking && !is_ended => match batch {
+                    Some(batch) if is_live => self.take(&batch).await,
+                    Some(batch) => self.spool(&batch),
                     None => {
                         is_ended = true;
                         self.send(true).await;
                     }
                 },
-                () = queue.finished(), if !is_up && !is_ended => is_ended = true,
-                () = sleep(patience), if is_up => self.send(true).await,
+                () = queue.finished(), if !is_taking && !is_ended => is_ended = true,
+                () = sleep(patience), if is_live => self.send(true).await,
+                () = sleep(replay), if replay.is_some() => self.replay().await,
                 event = self.link.event(|| clock::now().monotonic) => self.on(event).await,
             }
         }
@@ -176,7 +178,16 @@ impl Session {
         self.books.not_sent(NotSent::SendFailed, volume(&self.pending));
         self.pending.clear();
         self.complete();
+        self.end_spooling();
         self.link.close().await;
+    }
+
+    /// The time to write on messages.
+    fn now(&self) -> Instant {
+        match &self.clock {
+            SessionClock::Live(clock) => clock.now(),
+            SessionClock::Capture(start) => self.at.unwrap_or(*start),
+        }
     }
 
     /// Ends the Transport Session.
@@ -239,11 +250,8 @@ impl Session {
     async fn send(&mut self, all: bool) {
         let mut sent = 0;
         let mut broken = None;
-        while self.link.is_up() {
-            let now = match &self.clock {
-                SessionClock::Live(clock) => clock.now(),
-                SessionClock::Capture(start) => self.at.unwrap_or(*start),
-            };
+        while self.is_live() {
+            let now = self.now();
             if self.link.is_complete(now.monotonic) {
                 self.complete();
                 self.messages.restart();

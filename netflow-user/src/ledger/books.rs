@@ -121,18 +121,23 @@ pub struct RecordLines {
     pub end_reason: ByReason<u64>,
 }
 
-/// What one destination got: `offered = sent + queued + not_sent`, in records, packets and octets.
+/// What one destination got: `offered + inherited = sent + queued + spooled + not_sent`, in records, packets and octets.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DestinationLines {
     /// As the operator named it.
     pub name: String,
     /// All records since it joined.
     pub offered: Volume,
-    /// In messages that the socket accepted.
+    /// Records in the spool that an earlier run left behind.
+    pub inherited: Volume,
+    /// In messages that the socket accepted; over a connection, that the collector's host has acknowledged.
     pub sent: Volume,
     /// Waiting in its queue.
     pub queued: Volume,
-    /// Given up: `queue_full`, `no_buffers`, `message_too_long`, `send_failed`, `not_in_protocol`, `shutdown`.
+    /// Waiting in its spool.
+    pub spooled: Volume,
+    /// Given up: `queue_full`, `no_buffers`, `message_too_long`, `send_failed`, `not_in_protocol`, `shutdown`,
+    /// `spool_full`, `spool_failed`.
     pub not_sent: ByReason<Volume>,
     /// Messages that the socket accepted.
     pub messages: u64,
@@ -217,8 +222,10 @@ impl DestinationLines {
         Self {
             name: joined.books.name().to_owned(),
             offered: numbers.offered,
+            inherited: numbers.inherited,
             sent: numbers.sent,
             queued: numbers.queued,
+            spooled: numbers.spooled,
             not_sent: ByReason(not_sent.into()),
             messages: numbers.messages,
             message_octets: numbers.message_octets,
@@ -261,15 +268,16 @@ impl fmt::Display for Books {
         )?;
         for destination in &self.destinations {
             let not_sent = destination.not_sent.0.iter().map(|(_, volume)| volume.records).sum();
-            write!(
-                f,
-                "; {}: {} records offered = {} sent + {} queued + {} not sent",
-                destination.name,
-                Grouped(destination.offered.records),
-                Grouped(destination.sent.records),
-                Grouped(destination.queued.records),
-                Grouped(not_sent),
-            )?;
+            write!(f, "; {}: {} records offered", destination.name, Grouped(destination.offered.records))?;
+            if destination.inherited.records > 0 {
+                write!(f, " + {} inherited", Grouped(destination.inherited.records))?;
+            }
+            let [sent, queued] = [destination.sent, destination.queued].map(|volume| Grouped(volume.records));
+            write!(f, " = {sent} sent + {queued} queued")?;
+            if destination.spooled.records > 0 {
+                write!(f, " + {} spooled", Grouped(destination.spooled.records))?;
+            }
+            write!(f, " + {} not sent", Grouped(not_sent))?;
         }
         match &self.last_imbalance {
             None => write!(f, "; balanced at every one of {} flips", Grouped(self.flips)),

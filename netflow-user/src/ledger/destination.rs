@@ -64,17 +64,23 @@ pub enum NotSent {
     NotInProtocol,
     /// The agent stopped before the destination took it.
     Shutdown,
+    /// It was the oldest in a spool that was full.
+    SpoolFull,
+    /// The spool's disk did not take it, or did not give it back.
+    SpoolFailed,
 }
 
 impl NotSent {
     /// All of them, in the order of the books.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::NoBuffers,
         Self::MessageTooLong,
         Self::SendFailed,
         Self::NotInProtocol,
         Self::Shutdown,
+        Self::SpoolFull,
+        Self::SpoolFailed,
     ];
 
     /// The name operators see.
@@ -86,19 +92,25 @@ impl NotSent {
             Self::SendFailed => "send_failed",
             Self::NotInProtocol => "not_in_protocol",
             Self::Shutdown => "shutdown",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolFailed => "spool_failed",
         }
     }
 }
 
-/// The numbers of one destination since it joined: `offered = sent + queued + not_sent`.
+/// The numbers of one destination since it joined: `offered + inherited = sent + queued + spooled + not_sent`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Destination {
     /// Given to its session, taken or not.
     pub offered: Volume,
-    /// In messages that the socket accepted.
+    /// In the spool that an earlier run left behind.
+    pub inherited: Volume,
+    /// In messages that the socket accepted; over a connection, that the peer has acknowledged.
     pub sent: Volume,
     /// Waiting in its queue or in the message being filled.
     pub queued: Volume,
+    /// Waiting in its spool.
+    pub spooled: Volume,
     /// By [`NotSent`].
     pub not_sent: [Volume; NotSent::ALL.len()],
     /// Messages that the socket accepted, those with templates only included.
@@ -121,20 +133,25 @@ impl Destination {
     }
 
     /// The lines that do not close.
-    pub(super) fn check(&self, name: &str) -> impl Iterator<Item = Imbalance> {
-        let not_sent = self.all_not_sent().beside(self.queued);
-        let lines = self.offered.beside(self.sent).into_iter().zip(not_sent);
+    pub(crate) fn check(&self, name: &str) -> impl Iterator<Item = Imbalance> {
+        let given = self.offered.beside(self.inherited).into_iter().zip(self.sent.beside(self.spooled));
+        let lines = given.zip(self.all_not_sent().beside(self.queued));
         lines
-            .filter(|((_, offered, sent), (_, not_sent, queued))| {
-                !sums_to(*offered, [*sent, *queued, *not_sent])
+            .filter(|(((_, offered, inherited), (_, sent, spooled)), (_, not_sent, queued))| {
+                !sums_to(u128::from(*offered) + u128::from(*inherited), [*sent, *queued, *spooled, *not_sent])
             })
-            .map(move |((unit, offered, sent), (_, not_sent, queued))| Imbalance::Destination {
-                destination: name.to_owned(),
-                unit,
-                offered,
-                sent,
-                queued,
-                not_sent,
+            .map(move |(((unit, offered, inherited), (_, sent, spooled)), (_, not_sent, queued))| {
+                let destination = name.to_owned();
+                Imbalance::Destination {
+                    destination,
+                    unit,
+                    offered,
+                    inherited,
+                    sent,
+                    queued,
+                    spooled,
+                    not_sent,
+                }
             })
     }
 }
@@ -184,6 +201,36 @@ impl DestinationBooks {
         numbers.message_octets += octets;
         numbers.queued.take(volume);
         numbers.sent.add(volume);
+    }
+
+    /// Records wait in the spool that an earlier run left behind.
+    pub fn inherited(&self, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.inherited.add(volume);
+        numbers.spooled.add(volume);
+    }
+
+    /// Records of the queue were put into the spool.
+    pub fn spooled(&self, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.queued.take(volume);
+        numbers.spooled.add(volume);
+    }
+
+    /// A message of so many octets out of the spool, with these records in it, was sent.
+    pub fn replayed(&self, octets: u64, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.messages += 1;
+        numbers.message_octets += octets;
+        numbers.spooled.take(volume);
+        numbers.sent.add(volume);
+    }
+
+    /// Records of the spool were given up.
+    pub fn spool_lost(&self, reason: NotSent, volume: Volume) {
+        let mut numbers = self.lock();
+        numbers.spooled.take(volume);
+        numbers.not_sent[reason as usize].add(volume);
     }
 
     /// Records of the queue were given up.

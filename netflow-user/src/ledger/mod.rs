@@ -118,7 +118,7 @@ pub enum Imbalance {
     },
     /// What a destination was given against what it did with it.
     #[error(
-        "destination {destination} does not close: {offered} {unit} offered, but {sent} sent + {queued} queued + {not_sent} not sent"
+        "destination {destination} does not close: {offered} {unit} offered + {inherited} inherited, but {sent} sent + {queued} queued + {spooled} spooled + {not_sent} not sent"
     )]
     Destination {
         /// The destination's name.
@@ -127,10 +127,14 @@ pub enum Imbalance {
         unit: Unit,
         /// Offered.
         offered: u64,
+        /// Left behind by an earlier run.
+        inherited: u64,
         /// Sent.
         sent: u64,
         /// Waiting.
         queued: u64,
+        /// Waiting on disk.
+        spooled: u64,
         /// Not sent, for any reason.
         not_sent: u64,
     },
@@ -288,8 +292,8 @@ impl Ledger {
 }
 
 /// Whether parts make up a sum. Wider than the counters, so that a wrong one cannot wrap into place.
-fn sums_to<const N: usize>(sum: u64, parts: [u64; N]) -> bool {
-    u128::from(sum) == parts.into_iter().map(u128::from).sum::<u128>()
+fn sums_to<const N: usize>(sum: impl Into<u128>, parts: [u64; N]) -> bool {
+    sum.into() == parts.into_iter().map(u128::from).sum::<u128>()
 }
 
 #[cfg(test)]

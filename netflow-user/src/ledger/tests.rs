@@ -225,6 +225,11 @@ fn the_books_are_one_json_object_and_one_sentence() {
         "packets": 900,
         "octets": 90000
       },
+      "inherited": {
+        "records": 0,
+        "packets": 0,
+        "octets": 0
+      },
       "sent": {
         "records": 1,
         "packets": 900,
@@ -235,13 +240,20 @@ fn the_books_are_one_json_object_and_one_sentence() {
         "packets": 0,
         "octets": 0
       },
+      "spooled": {
+        "records": 0,
+        "packets": 0,
+        "octets": 0
+      },
       "not_sent": {
         "queue_full": ZERO,
         "no_buffers": ZERO,
         "message_too_long": ZERO,
         "send_failed": ZERO,
         "not_in_protocol": ZERO,
-        "shutdown": ZERO
+        "shutdown": ZERO,
+        "spool_full": ZERO,
+        "spool_failed": ZERO
       },
       "messages": 2,
       "message_octets": 1460,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::TransportError;
 use super::socket_options::SocketOptions;
+use super::spool_options::SpoolOptions;
 use super::tls_options::TlsOptions;
 use super::url::ExportProtocol;
 
@@ -38,6 +39,9 @@ impl TransportKind {
     pub const SECURE: [Self; 2] = [Self::Tls, Self::Dtls];
     /// Those that have a beginning that may fail.
     pub const CONNECTED: [Self; 4] = [Self::Tcp, Self::Tls, Self::Dtls, Self::Sctp];
+
+    /// Those that tell what has arrived.
+    pub const RELIABLE: [Self; 3] = [Self::Tcp, Self::Tls, Self::Sctp];
 
     /// The scheme of URLs.
     pub fn name(self) -> &'static str {
@@ -88,6 +92,8 @@ pub struct Destination {
     pub timeout: Duration,
     /// How often the name is resolved again.
     pub resolve_interval: Duration,
+    /// Where messages wait while the Collector is away.
+    pub spool: SpoolOptions,
 }
 
 impl Destination {
@@ -103,6 +109,7 @@ impl Destination {
             retry: DEFAULT_RETRY,
             timeout: DEFAULT_TIMEOUT,
             resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+            spool: SpoolOptions::default(),
         }
     }
 

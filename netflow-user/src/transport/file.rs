@@ -146,12 +146,12 @@ impl FileTransport {
         }
     }
 
-    /// Completes the file that is open: brings it to disk and gives it its name.
+    /// Completes the file that is open, if one is: brings it to disk and gives it its name, which is returned.
     ///
     /// # Errors
     /// That did not work; the file keeps its `.part`, and the next start completes it.
-    pub fn complete(&mut self) -> Result<(), TransportError> {
-        let Some(OpenFile { file, part, name, .. }) = self.open.take() else { return Ok(()) };
+    pub fn complete(&mut self) -> Result<Option<PathBuf>, TransportError> {
+        let Some(OpenFile { file, part, name, .. }) = self.open.take() else { return Ok(None) };
         let failed = |source| TransportError::File { path: part.clone(), source };
         if self.target.sync != Sync::Off {
             file.sync_all().map_err(failed)?;
@@ -161,7 +161,7 @@ impl FileTransport {
             // The name, too.
             File::open(self.target.directory()).and_then(|directory| directory.sync_all()).map_err(failed)?;
         }
-        Ok(())
+        Ok(Some(name))
     }
 }
 
@@ -177,13 +177,38 @@ impl FileTarget {
         self.prefix.parent().unwrap_or(Path::new("/"))
     }
 
+    /// The complete files that are there, oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn complete_files(&self) -> Result<Vec<PathBuf>, TransportError> {
+        let failed = |source| TransportError::File { path: self.directory().to_owned(), source };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.directory()).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            // The number tells those of one second apart; the first has none.
+            if let Some(time) = self.time_of(&path, "") {
+                let (time, number) = time.split_once('-').unwrap_or((&time, "0"));
+                if let Ok(number) = number.parse::<u64>() {
+                    files.push((time.to_owned(), number, path));
+                }
+            }
+        }
+        files.sort();
+        Ok(files.into_iter().map(|(_, _, path)| path).collect())
+    }
+
     /// Whether a path is that of a file of ours that is not complete.
     fn is_part(&self, path: &Path) -> bool {
-        let (Some(name), Some(prefix)) = (path.file_name(), self.prefix.file_name()) else { return false };
-        let (name, prefix) = (name.to_string_lossy(), prefix.to_string_lossy());
-        name.strip_prefix(&*prefix)
-            .and_then(|rest| rest.strip_suffix(PART)?.strip_suffix(SUFFIX))
-            .is_some_and(|time| time.starts_with('-'))
+        self.time_of(path, PART).is_some()
+    }
+
+    /// The time in the name of a file of ours with this behind its name.
+    fn time_of(&self, path: &Path, behind: &str) -> Option<String> {
+        let (name, prefix) =
+            (path.file_name()?.to_string_lossy(), self.prefix.file_name()?.to_string_lossy());
+        let rest = name.strip_prefix(&*prefix)?.strip_suffix(behind)?.strip_suffix(SUFFIX)?;
+        rest.strip_prefix('-').map(str::to_owned)
     }
 
     /// Begins a file that is named by the second; a number tells those of one second apart.

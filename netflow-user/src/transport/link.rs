@@ -6,6 +6,7 @@ use super::{
     destination::{Destination, TransportKind},
     error::TransportError,
     file::{FileTarget, FileTransport},
+    spool_options::SpoolOptions,
     tcp::{Event, TcpTransport},
     udp::{UdpCounters, UdpTransport},
     url::{CollectorUrl, ExportProtocol},
@@ -16,7 +17,7 @@ use crate::time::{Instant, MonotonicNanos};
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Target {
     /// A Collector.
-    Collector(Destination),
+    Collector(Box<Destination>),
     /// IPFIX Files.
     File(FileTarget),
 }
@@ -31,7 +32,17 @@ impl Target {
         if scheme.as_deref() == Some("file") {
             return Ok(Self::File(FileTarget::parse(url)?));
         }
-        Ok(Self::Collector(CollectorUrl::from_str(url)?.destination(protocol)?))
+        Ok(Self::Collector(Box::new(CollectorUrl::from_str(url)?.destination(protocol)?)))
+    }
+
+    /// Where messages wait while it is away, if anywhere.
+    pub fn spool(&self) -> Option<&SpoolOptions> {
+        match self {
+            Self::Collector(destination) => {
+                Some(&destination.spool).filter(|spool| spool.directory.is_some())
+            }
+            Self::File(_) => None,
+        }
     }
 
     /// What to send there.
@@ -152,6 +163,13 @@ impl Link {
         }
     }
 
+    /// Ends a connection in order, and begins another at once.
+    pub async fn reconnect(&mut self) {
+        if let Self::Tcp(transport) = self {
+            transport.reconnect().await;
+        }
+    }
+
     /// Ends a connection in order.
     pub async fn close(&mut self) {
         if let Self::Tcp(transport) = self {
@@ -212,7 +230,7 @@ impl Link {
     pub fn complete(&mut self) -> Result<(), TransportError> {
         match self {
             Self::Udp(_) | Self::Tcp(_) => Ok(()),
-            Self::File(transport) => tokio::task::block_in_place(|| transport.complete()),
+            Self::File(transport) => tokio::task::block_in_place(|| transport.complete()).map(drop),
         }
     }
 }

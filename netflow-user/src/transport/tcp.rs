@@ -244,6 +244,14 @@ impl TcpTransport {
     }
 }
 
+impl TcpTransport {
+    /// Ends a connection in order, and begins another at once.
+    pub async fn reconnect(&mut self) {
+        self.close().await;
+        self.state = State::Waiting(MonotonicNanos(0));
+    }
+}
+
 impl Drop for TcpTransport {
     fn drop(&mut self) {
         if let State::Connecting(task) = &self.state {

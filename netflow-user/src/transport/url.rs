@@ -13,6 +13,7 @@ use super::destination::{
 };
 use super::error::TransportError;
 use super::socket_options::SocketOptions;
+use super::spool_options::SpoolOptions;
 use super::tls_options::TlsOptions;
 use super::url_key::{self, KEYS};
 
@@ -68,6 +69,8 @@ pub struct CollectorUrl {
     pub timeout: Duration,
     /// How often the name is resolved again.
     pub resolve_interval: Duration,
+    /// Where messages wait while the Collector is away.
+    pub spool: SpoolOptions,
 }
 
 impl CollectorUrl {
@@ -83,6 +86,7 @@ impl CollectorUrl {
             retry: DEFAULT_RETRY,
             timeout: DEFAULT_TIMEOUT,
             resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+            spool: SpoolOptions::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl CollectorUrl {
             retry: self.retry,
             timeout: self.timeout,
             resolve_interval: self.resolve_interval,
+            spool: self.spool,
         };
         if self.transport == TransportKind::Udp || protocol == ExportProtocol::Ipfix {
             return Ok(destination);
@@ -136,6 +141,9 @@ impl CollectorUrl {
         }
         if self.tls.key.is_some() && self.tls.cert.is_none() {
             return Err("key is the private key of a certificate, and cert is missing".to_owned());
+        }
+        if self.spool.directory.is_none() && self.spool != SpoolOptions::default() {
+            return Err("spool-size and spool-rate are those of a spool, and spool is missing".to_owned());
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::destination::TransportKind;
+use super::spool_options;
 use super::tls_options::Fingerprint;
 use super::url::{CollectorUrl, ExportProtocol};
 
@@ -30,6 +31,7 @@ const LONGEST_INTERFACE: usize = 15;
 const EVERY: &[TransportKind] = &TransportKind::ALL;
 const SECURE: &[TransportKind] = &TransportKind::SECURE;
 const CONNECTED: &[TransportKind] = &TransportKind::CONNECTED;
+const RELIABLE: &[TransportKind] = &TransportKind::RELIABLE;
 
 /// All keys, in the order in which they are told.
 pub(super) const KEYS: &[UrlKey] = &[
@@ -55,6 +57,24 @@ pub(super) const KEYS: &[UrlKey] = &[
         of: CONNECTED,
         repeats: false,
         set: |url, text| time("timeout", text, &mut url.timeout),
+    },
+    UrlKey {
+        name: "spool",
+        of: RELIABLE,
+        repeats: false,
+        set: |url, text| directory("spool", text, &mut url.spool.directory),
+    },
+    UrlKey {
+        name: "spool-size",
+        of: RELIABLE,
+        repeats: false,
+        set: |url, text| octets("spool-size", text, &mut url.spool.size),
+    },
+    UrlKey {
+        name: "spool-rate",
+        of: RELIABLE,
+        repeats: false,
+        set: |url, text| octets("spool-rate", text, &mut url.spool.rate),
     },
     UrlKey { name: "ca", of: SECURE, repeats: false, set: |url, text| file("ca", text, &mut url.tls.ca) },
     UrlKey {
@@ -122,6 +142,20 @@ fn ttl(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
 fn time(key: &str, text: &str, place: &mut Duration) -> Result<(), String> {
     let time = humantime::parse_duration(text).ok().filter(|time| (SHORTEST..=LONGEST).contains(time));
     *place = time.ok_or_else(|| format!("{key} is a time from 1s to 30days as 90s, not '{text}'"))?;
+    Ok(())
+}
+
+fn directory(key: &str, text: &str, place: &mut Option<PathBuf>) -> Result<(), String> {
+    if !text.starts_with('/') || text.contains('\0') {
+        return Err(format!("{key} is the path of a directory, from the root, not '{text}'"));
+    }
+    *place = Some(PathBuf::from(text));
+    Ok(())
+}
+
+fn octets(key: &str, text: &str, place: &mut u64) -> Result<(), String> {
+    let octets = parse_size::parse_size(text).ok().filter(|octets| *octets >= spool_options::LEAST);
+    *place = octets.ok_or_else(|| format!("{key} is a size from 64KiB as 1GiB, not '{text}'"))?;
     Ok(())
 }
 

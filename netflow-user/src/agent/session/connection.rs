@@ -2,10 +2,11 @@
 
 use tracing::{info, warn};
 
-use super::{Health, Session};
+use super::{Health, Session, Spooling};
 use crate::{
     agent::chain,
     clock,
+    ledger::NotSent,
     transport::{Event, TransportError},
 };
 
@@ -15,15 +16,44 @@ impl Session {
         self.pending.is_empty() && self.unacknowledged.is_empty()
     }
 
+    /// Whether records can go over the link now.
+    pub(super) fn is_live(&self) -> bool {
+        self.link.is_up() && self.spooling.as_ref().is_none_or(Spooling::is_live)
+    }
+
+    /// Whether there is a place for more records: the link, or the spool.
+    pub(super) fn is_taking(&self) -> bool {
+        self.is_live() || self.spooling.as_ref().is_some_and(Spooling::is_taking)
+    }
+
+    /// Nobody waits for it any longer: what it has goes to disk, or is not sent.
+    pub(super) fn abandon(&mut self) {
+        self.settle();
+        self.pending = self.unacknowledged.take_back().into_iter().chain(self.pending.drain(..)).collect();
+        self.spool_pending();
+        if self.spooling.is_some() {
+            while let Some(batch) = self.queue.take() {
+                self.spool(&batch);
+            }
+        }
+        self.end_spooling();
+        self.books.not_sent(NotSent::Shutdown, self.books.read().queued);
+    }
+
     /// Something happened to a connection.
     pub(super) async fn on(&mut self, event: Event) {
         match event {
-            Event::Acknowledged => self.settle(),
+            Event::Acknowledged => {
+                self.settle();
+                self.end_replay().await;
+            }
             Event::Connected => {
                 info!("collector {}: connected", self.link.peer());
                 self.health = Health::Good;
-                self.messages.restart();
-                self.send(true).await;
+                if !self.begin_replay() {
+                    self.messages.restart();
+                    self.send(true).await;
+                }
             }
             Event::Disconnected(error) => self.disconnected(&error),
         }
@@ -32,6 +62,7 @@ impl Session {
     /// What has arrived is sent; it counts when that is known.
     pub(super) fn settle(&mut self) {
         let acknowledged = self.link.acknowledged();
+        self.settle_replay(acknowledged);
         while let Some((octets, volume)) = self.unacknowledged.pop(acknowledged) {
             self.books.message_sent(octets, volume);
         }
@@ -44,6 +75,7 @@ impl Session {
         let mut again: Vec<_> = self.unacknowledged.take_back().into();
         again.append(&mut self.pending);
         self.pending = again;
+        self.spool_pending();
         self.health = Health::Failing;
         warn!("records wait: {}; next attempt in {} s", chain(error), wait.as_secs());
     }

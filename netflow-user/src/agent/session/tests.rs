@@ -11,6 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    agent::spool::Spool,
     message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::FlowEndReason,
     transport::{ExportProtocol, FileTarget, Sync},
@@ -19,8 +20,7 @@ use crate::{
 const NOW: Instant =
     Instant { monotonic: MonotonicNanos(1_000_000_000), unix_nanos: 1_767_225_600_000_000_000 };
 
-/// A session that is ready to run.
-fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
+fn messages(message_size: usize) -> Messages {
     let config = PackerConfig {
         observation_domain_id: 1,
         template_refresh: Duration::from_secs(60),
@@ -28,19 +28,25 @@ fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
         options_refresh: Duration::from_secs(60),
         exporter_address: [0; 4],
         sys_up_time_origin: MonotonicNanos(0),
-        message_size: link.message_limit(),
+        message_size,
     };
     let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix)).unwrap();
+    Messages::Templates(Box::new(Packer::new(config, templates).unwrap()))
+}
+
+/// A session that is ready to run.
+fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
     Session {
         queue: Arc::new(Queue::new(Arc::clone(&books))),
         books,
-        messages: Messages::Templates(Box::new(Packer::new(config, templates).unwrap())),
+        messages: messages(link.message_limit()),
         link,
         clock: SessionClock::Capture(NOW),
         pacing: Pacing::Rate(u64::MAX),
         pace: Pace::new(u64::MAX, BURST),
         pending: Vec::new(),
         unacknowledged: Unacknowledged::default(),
+        spooling: None,
         at: None,
         health: Health::Good,
         last_trouble: MonotonicNanos(0),
@@ -175,4 +181,71 @@ async fn records_wait_for_a_collector_that_is_not_there() {
     assert_eq!(packets(&read_messages(&mut stream).await), [1]);
     running.await.unwrap();
     assert_eq!(books.read().sent.records, 1);
+}
+
+/// A session with a spool in this directory, for a collector at this port.
+async fn with_a_spool(port: u16, directory: &std::path::Path) -> (Session, Arc<DestinationBooks>) {
+    let url = format!("tcp://127.0.0.1:{port}?retry=1s&spool={}", directory.display());
+    let target = Target::parse(&url, ExportProtocol::Ipfix).unwrap();
+    let books = Ledger::new().join("collector");
+    let mut session = session(Link::open(&target, None).await.unwrap(), Arc::clone(&books));
+    let options = target.spool().unwrap();
+    let spool = Spool::open(options, "c", None, |size| Ok(messages(size)), Arc::clone(&books)).unwrap();
+    session.spooling = Some(Spooling::new(spool, options.rate));
+    (session, books)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_collector_is_away_records_go_to_disk_and_from_there_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (mut session, books) = with_a_spool(address.port(), directory.path()).await;
+    let queue = Arc::clone(&session.queue);
+    let running = tokio::spawn(async move { session.run().await });
+    for packets in 1..=50 {
+        queue.offer(Batch::new(&[record(packets)], Some(NOW)));
+    }
+    while books.read().spooled.records < 50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert_eq!(packets(&read_messages(&mut stream).await), (1..=50).collect::<Vec<_>>());
+    // What is younger goes over the next connection.
+    queue.offer(Batch::new(&[record(51)], Some(NOW)));
+    queue.close();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert_eq!(packets(&read_messages(&mut stream).await), [51]);
+    running.await.unwrap();
+    let numbers = books.read();
+    assert_eq!((numbers.offered.records, numbers.sent.records, numbers.spooled.records), (51, 51, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_at_the_end_is_left_to_the_next_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (mut session, books) = with_a_spool(address.port(), directory.path()).await;
+    let queue = Arc::clone(&session.queue);
+    queue.offer(Batch::new(&[record(1), record(2)], Some(NOW)));
+    queue.close();
+    session.run().await;
+    let numbers = books.read();
+    assert_eq!((numbers.spooled.records, numbers.queued.records), (2, 0));
+    assert!(numbers.not_sent.iter().all(|lost| lost.records == 0));
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (mut session, books) = with_a_spool(address.port(), directory.path()).await;
+    assert_eq!(books.read().inherited.packets, 3);
+    let queue = Arc::clone(&session.queue);
+    let running = tokio::spawn(async move { session.run().await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert_eq!(packets(&read_messages(&mut stream).await), [1, 2]);
+    queue.close();
+    running.await.unwrap();
+    assert_eq!((books.read().sent.packets, books.read().spooled.packets), (3, 0));
 }
