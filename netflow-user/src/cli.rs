@@ -311,7 +311,7 @@ pub struct Flows {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Export")]
 pub struct Export {
-    /// Collector, may be repeated: udp://host:port?protocol=v9 (ports 4739, v9 2055)
+    /// Collector, may be repeated: udp://host:port?protocol=v9 (ports 4739, v9 2055); file:///directory/prefix, json:-
     #[arg(short, long = "collector", value_name = "URL")]
     pub collector: Vec<String>,
     /// Protocol for collectors whose URL names none

@@ -9,6 +9,7 @@ mod endings;
 mod files;
 mod following;
 mod interfaces;
+mod json;
 mod output;
 mod privileges;
 mod sockets;

@@ -6,6 +6,7 @@ mod churn;
 mod collectors;
 mod conservation;
 mod filter;
+mod full_disk;
 mod own_export;
 mod pacing;
 mod routes;

@@ -40,6 +40,9 @@ fn by_netflow(file: &Path) -> Result<(u64, u64)> {
     let mut sums = (0, 0);
     for line in finished.stdout.lines() {
         let flow: Value = serde_json::from_str(line)?;
+        if !flow["optionsTemplateId"].is_null() {
+            continue;
+        }
         let number = |field: &str| flow[field].as_u64().with_context(|| format!("{field} in {line}"));
         sums = (sums.0 + number("packetDeltaCount")?, sums.1 + number("octetDeltaCount")?);
     }

@@ -7,6 +7,7 @@ mod error;
 mod flow;
 mod host_meter;
 mod interfaces;
+mod json;
 mod ledger_file;
 mod messages;
 mod meter;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
-    AgentError,
+    AgentError, json,
     messages::{Messages, Way},
     queue::{Batch, Queue, volume},
     spread,
@@ -99,7 +99,8 @@ impl Session {
         origin: MonotonicNanos,
         ledger: &mut Ledger,
     ) -> Result<Outlet, AgentError> {
-        let link = Link::open(destination, config.message_size).await?;
+        let mut link = Link::open(destination, config.message_size).await?;
+        link.translate_by(json::translator);
         let messages = Messages::new(config, destination.protocol(), Way::of(&link), origin)?;
         info!(
             "exporting {} to {} ({}), messages of up to {} octets",
@@ -118,7 +119,7 @@ impl Session {
         let pacing = match pacing {
             // What makes its sender wait takes what there is.
             Pacing::Spread(_) if !link.is_lossy() => Pacing::Rate(u64::MAX),
-            _ if matches!(link, Link::File(_)) => Pacing::Rate(u64::MAX),
+            _ if link.is_local() => Pacing::Rate(u64::MAX),
             pacing => pacing,
         };
         let pace = match pacing {

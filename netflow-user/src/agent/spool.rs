@@ -17,7 +17,7 @@ use crate::{
     message::OptionsData,
     record::FlowRecord,
     time::Instant,
-    transport::{FileTarget, FileTransport, SpoolOptions, Sync, TransportError},
+    transport::{Content, FileTarget, FileTransport, SpoolOptions, Sync, TransportError},
 };
 
 /// Files are a part of the bound, so that little is lost when the oldest goes; and not longer than is good to send in one
@@ -91,6 +91,7 @@ impl Spool {
             rotate_size: Some((options.size / FILES).clamp(SHORTEST_FILE, LONGEST_FILE)),
             rotate_time: None,
             sync: Sync::Close,
+            content: Content::Ipfix,
         };
         let files = FileTransport::open(target.clone(), Some(message_size.unwrap_or(MESSAGE_SIZE)))?;
         let mut complete = VecDeque::new();

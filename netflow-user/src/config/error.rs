@@ -43,6 +43,9 @@ pub enum ConfigError {
         /// As given.
         octets: u64,
     },
+    /// Lines of two destinations would mix.
+    #[error("json:- is standard output, which only one destination can have")]
+    StandardOutputTwice,
     /// Zero or an age.
     #[error("--drain-interval {given:?} is not possible: from 10ms to 60s is")]
     DrainInterval {

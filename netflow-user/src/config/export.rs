@@ -17,7 +17,7 @@ use crate::{
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
-    transport::{DEFAULT_LIMIT_IPV4, ExportProtocol, Target, TransportError},
+    transport::{DEFAULT_LIMIT_IPV4, ExportProtocol, JsonTarget, Target, TransportError},
 };
 
 /// What is sent where.
@@ -100,6 +100,10 @@ impl ExportConfig {
             rate: (rate > 0).then_some(rate),
             format: super::format(format),
         };
+        let is_stdout = |target: &&Target| matches!(target, Target::Json(JsonTarget::Stdout));
+        if config.destinations.iter().filter(is_stdout).count() > 1 {
+            return Err(ConfigError::StandardOutputTwice);
+        }
         // What a protocol cannot say is better known now than at the first record.
         let protocols = config.destinations.iter().map(Target::protocol);
         for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {

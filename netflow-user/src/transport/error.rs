@@ -18,7 +18,9 @@ pub enum TransportError {
         transport: &'static str,
     },
     /// The scheme is none of ours.
-    #[error("collector '{url}': unknown transport '{scheme}', known are udp, tcp, tls, dtls, sctp and file")]
+    #[error(
+        "collector '{url}': unknown transport '{scheme}', known are udp, tcp, tls, dtls, sctp, file and json"
+    )]
     UnknownScheme {
         /// What was typed.
         url: String,
@@ -64,7 +66,9 @@ pub enum TransportError {
         reason: String,
     },
     /// A `file:` URL that means nothing.
-    #[error("collector '{url}': {reason}, write file:///directory/prefix?rotate-size=100MiB&rotate-time=1h")]
+    #[error(
+        "collector '{url}': {reason}, write file:///directory/prefix?rotate-size=100MiB&rotate-time=1h, json: as file:, or json:-"
+    )]
     FileUrl {
         /// What was typed.
         url: String,
@@ -76,6 +80,13 @@ pub enum TransportError {
     File {
         /// The file.
         path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard output takes nothing.
+    #[error("cannot write to standard output")]
+    Output {
         /// The cause.
         #[source]
         source: io::Error,

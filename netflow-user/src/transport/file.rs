@@ -1,7 +1,7 @@
-//! IPFIX Files (RFC 5655): messages one behind the other, in files that are changed by size and by time.
+//! IPFIX Files (RFC 5655), messages one behind the other, and files of JSON lines; both are changed by size and by time.
 //!
 //! A file has its final name only once it is complete: it is written as `NAME.part`, brought to disk and renamed. What a
-//! crash leaves behind is cut behind its last whole message and gets its name at the next start. Each file is a
+//! crash leaves behind is cut behind its last whole message (or line) and gets its name at the next start. Each file is a
 //! Transport Session of its own, with its templates (FILE-3), so that it can be read alone.
 
 use std::{
@@ -22,7 +22,6 @@ const HEADER_LEN: usize = 16;
 const VERSION: u16 = 10;
 /// Behind the name of a file that is not complete.
 const PART: &str = ".part";
-const SUFFIX: &str = ".ipfix";
 
 /// When what was written is brought to disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
@@ -34,6 +33,32 @@ pub enum Sync {
     Message,
     /// When the kernel likes.
     Off,
+}
+
+/// What is in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Content {
+    /// IPFIX Messages.
+    Ipfix,
+    /// JSON, an object a line.
+    JsonLines,
+}
+
+impl Content {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Ipfix => ".ipfix",
+            Self::JsonLines => ".json",
+        }
+    }
+
+    /// Octets of what is whole at the beginning of a file.
+    fn whole(self, file: &mut File) -> io::Result<u64> {
+        match self {
+            Self::Ipfix => whole_messages(file),
+            Self::JsonLines => whole_lines(file),
+        }
+    }
 }
 
 /// Where files go and when they are changed.
@@ -48,6 +73,8 @@ pub struct FileTarget {
     pub rotate_time: Option<Duration>,
     /// When it is brought to disk.
     pub sync: Sync,
+    /// What is in it.
+    pub content: Content,
 }
 
 /// Files, one behind the other.
@@ -79,7 +106,7 @@ impl FileTransport {
         for entry in fs::read_dir(directory).map_err(|source| failed(directory, source))? {
             let path = entry.map_err(|source| failed(directory, source))?.path();
             if target.is_part(&path) {
-                complete_left_behind(&path).map_err(|source| failed(&path, source))?;
+                complete_left_behind(&path, target.content).map_err(|source| failed(&path, source))?;
             }
         }
         let mut probe = target.prefix.clone().into_os_string();
@@ -96,7 +123,7 @@ impl FileTransport {
 
     /// Where it writes, for the log.
     pub fn place(&self) -> String {
-        format!("{}-*{SUFFIX}", self.target.prefix.display())
+        format!("{}-*{}", self.target.prefix.display(), self.target.content.suffix())
     }
 
     /// Whether the next message begins another file, and with it another session.
@@ -207,7 +234,7 @@ impl FileTarget {
     fn time_of(&self, path: &Path, behind: &str) -> Option<String> {
         let (name, prefix) =
             (path.file_name()?.to_string_lossy(), self.prefix.file_name()?.to_string_lossy());
-        let rest = name.strip_prefix(&*prefix)?.strip_suffix(behind)?.strip_suffix(SUFFIX)?;
+        let rest = name.strip_prefix(&*prefix)?.strip_suffix(behind)?.strip_suffix(self.content.suffix())?;
         rest.strip_prefix('-').map(str::to_owned)
     }
 
@@ -221,7 +248,7 @@ impl FileTarget {
             if number > 0 {
                 name.push(format!("-{number}"));
             }
-            name.push(SUFFIX);
+            name.push(self.content.suffix());
             let mut part = name.clone();
             part.push(PART);
             let (name, part) = (PathBuf::from(name), PathBuf::from(part));
@@ -245,13 +272,13 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Cuts a file behind its last whole message and gives it its name; without one it goes.
-fn complete_left_behind(part: &Path) -> io::Result<()> {
+/// Cuts a file behind what is whole of it and gives it its name; without one it goes.
+fn complete_left_behind(part: &Path, content: Content) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(part)?;
     if file.try_lock().is_err() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it"));
     }
-    let whole = whole_messages(&mut file)?;
+    let whole = content.whole(&mut file)?;
     if whole == 0 {
         return fs::remove_file(part);
     }
@@ -279,119 +306,22 @@ fn whole_messages(file: &mut File) -> io::Result<u64> {
     Ok(whole)
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    /// 2026-01-01 00:00:00 UTC.
-    const SECOND: u64 = 1_767_225_600;
-
-    fn at(seconds: u64) -> Instant {
-        Instant {
-            monotonic: MonotonicNanos(seconds * 1_000_000_000),
-            unix_nanos: (SECOND + seconds) * 1_000_000_000,
+/// Octets up to the last end of a line.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = [0; 4096];
+    while end > 0 {
+        let begin = end.saturating_sub(block.len() as u64);
+        file.seek(io::SeekFrom::Start(begin))?;
+        let block = &mut block[..(end - begin) as usize];
+        file.read_exact(block)?;
+        if let Some(place) = block.iter().rposition(|&octet| octet == b'\n') {
+            return Ok(begin + place as u64 + 1);
         }
+        end = begin;
     }
-
-    fn message(length: u16) -> Vec<u8> {
-        let mut octets = vec![7; length.into()];
-        octets[..2].copy_from_slice(&VERSION.to_be_bytes());
-        octets[2..4].copy_from_slice(&length.to_be_bytes());
-        octets
-    }
-
-    fn target(directory: &Path) -> FileTarget {
-        FileTarget {
-            prefix: directory.join("flows"),
-            rotate_size: Some(100),
-            rotate_time: Some(Duration::from_secs(60)),
-            sync: Sync::Close,
-        }
-    }
-
-    fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn directory() -> PathBuf {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("netflow-files-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        path
-    }
-
-    #[test]
-    fn a_file_has_its_name_when_it_is_complete_by_size_or_by_age() {
-        let directory = directory();
-        let mut transport = FileTransport::open(target(&directory), None).unwrap();
-        transport.send(&message(40), at(0)).unwrap();
-        assert_eq!(names(&directory), ["flows-20260101T000000Z.ipfix.part"]);
-        assert!(!transport.is_complete(at(59).monotonic));
-        assert!(transport.is_complete(at(60).monotonic));
-        assert_eq!(transport.deadline(), Some(at(60).monotonic));
-        transport.send(&message(60), at(0)).unwrap();
-        assert!(transport.is_complete(at(0).monotonic));
-        transport.complete().unwrap();
-        assert_eq!(names(&directory), ["flows-20260101T000000Z.ipfix"]);
-        // In the same second.
-        transport.send(&message(40), at(0)).unwrap();
-        drop(transport);
-        assert_eq!(names(&directory), ["flows-20260101T000000Z-1.ipfix", "flows-20260101T000000Z.ipfix"]);
-        assert_eq!(
-            fs::read(directory.join("flows-20260101T000000Z.ipfix")).unwrap(),
-            [message(40), message(60)].concat()
-        );
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn what_a_crash_left_behind_is_cut_to_whole_messages_and_named() {
-        let directory = directory();
-        let left = |name: &str, octets: &[u8]| fs::write(directory.join(name), octets).unwrap();
-        left(
-            "flows-20260101T000000Z.ipfix.part",
-            &[&message(40)[..], &message(50), &message(60)[..59]].concat(),
-        );
-        left("flows-20260101T000001Z.ipfix.part", &message(40)[..30]);
-        left("flows-20260101T000002Z.ipfix.part", b"");
-        left("other-20260101T000000Z.ipfix.part", b"not ours");
-        left("flowsother.ipfix.part", b"not ours");
-        drop(FileTransport::open(target(&directory), None).unwrap());
-        assert_eq!(
-            names(&directory),
-            ["flows-20260101T000000Z.ipfix", "flowsother.ipfix.part", "other-20260101T000000Z.ipfix.part"]
-        );
-        assert_eq!(
-            fs::read(directory.join("flows-20260101T000000Z.ipfix")).unwrap(),
-            [message(40), message(50)].concat()
-        );
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn two_processes_do_not_write_files_of_one_name() {
-        let directory = directory();
-        let mut first = FileTransport::open(target(&directory), None).unwrap();
-        first.send(&message(40), at(0)).unwrap();
-        let refused = FileTransport::open(target(&directory), None).unwrap_err();
-        let cause = std::error::Error::source(&refused).unwrap().to_string();
-        assert!(cause.contains("another process"), "{cause}");
-        drop(first);
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_directory_that_is_not_there_is_an_error_with_its_path() {
-        let refused = FileTransport::open(target(Path::new("/no/such/directory")), None).unwrap_err();
-        assert!(refused.to_string().contains("/no/such/directory"), "{refused}");
-    }
+    Ok(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     error::TransportError,
-    file::{FileTarget, Sync},
+    file::{Content, FileTarget, Sync},
 };
 
 impl FileTarget {
@@ -14,7 +14,7 @@ impl FileTarget {
     ///
     /// # Errors
     /// What has no meaning, in one line.
-    pub(super) fn parse(text: &str) -> Result<Self, TransportError> {
+    pub(super) fn parse(text: &str, content: Content) -> Result<Self, TransportError> {
         let malformed =
             |reason: &str| TransportError::FileUrl { url: text.to_owned(), reason: reason.to_owned() };
         let parsed = Url::parse(text).map_err(|error| malformed(&error.to_string()))?;
@@ -24,10 +24,13 @@ impl FileTarget {
         if parsed.path().ends_with('/') || prefix.file_name().is_none() {
             return Err(malformed("the beginning of the files' names is missing behind the directory"));
         }
-        let mut target = Self { prefix, rotate_size: None, rotate_time: None, sync: Sync::Close };
+        let mut target = Self { prefix, rotate_size: None, rotate_time: None, sync: Sync::Close, content };
         for (key, value) in parsed.query_pairs() {
             match (key.as_ref(), value.as_ref()) {
-                ("protocol", "ipfix") => {}
+                ("protocol", "ipfix") if content == Content::Ipfix => {}
+                ("protocol", _) if content == Content::JsonLines => {
+                    return Err(malformed("protocol has no meaning for JSON"));
+                }
                 ("protocol", _) => return Err(malformed("files hold IPFIX")),
                 ("rotate-size", size) => {
                     let octets = parse_size::parse_size(size).ok().filter(|&octets| octets > 0);
@@ -60,16 +63,20 @@ mod tests {
 
     #[test]
     fn good_urls_give_prefix_and_rotation() {
-        let target =
-            FileTarget::parse("file:///var/lib/flows/r?rotate-size=1MiB&rotate-time=1h&sync=off").unwrap();
+        let target = FileTarget::parse(
+            "file:///var/lib/flows/r?rotate-size=1MiB&rotate-time=1h&sync=off",
+            Content::Ipfix,
+        )
+        .unwrap();
         let expected = FileTarget {
             prefix: PathBuf::from("/var/lib/flows/r"),
             rotate_size: Some(1 << 20),
             rotate_time: Some(Duration::from_secs(3600)),
             sync: Sync::Off,
+            content: Content::Ipfix,
         };
         assert_eq!(target, expected);
-        let plain = FileTarget::parse("file:///tmp/a%20b").unwrap();
+        let plain = FileTarget::parse("file:///tmp/a%20b", Content::Ipfix).unwrap();
         assert_eq!((plain.prefix, plain.sync), (PathBuf::from("/tmp/a b"), Sync::Close));
     }
 
@@ -86,7 +93,7 @@ mod tests {
             ("file:///a?sync=always", "close, message or off"),
             ("file:///a?compress=yes", "known are"),
         ] {
-            let error = FileTarget::parse(text).unwrap_err().to_string();
+            let error = FileTarget::parse(text, Content::Ipfix).unwrap_err().to_string();
             assert!(error.contains(reason) && !error.contains('\n'), "{text}: {error}");
         }
     }

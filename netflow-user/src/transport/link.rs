@@ -5,7 +5,8 @@ use std::{fmt, net::SocketAddr, str::FromStr as _, time::Duration};
 use super::{
     destination::{Destination, TransportKind},
     error::TransportError,
-    file::{FileTarget, FileTransport},
+    file::{Content, FileTarget, FileTransport},
+    json_lines::{JsonTarget, JsonTransport, Translator},
     spool_options::SpoolOptions,
     tcp::{Event, TcpTransport},
     udp::{UdpCounters, UdpTransport},
@@ -20,6 +21,8 @@ pub enum Target {
     Collector(Box<Destination>),
     /// IPFIX Files.
     File(FileTarget),
+    /// JSON lines.
+    Json(JsonTarget),
 }
 
 impl Target {
@@ -29,8 +32,10 @@ impl Target {
     /// What has no meaning, in one line.
     pub fn parse(url: &str, protocol: ExportProtocol) -> Result<Self, TransportError> {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if scheme.as_deref() == Some("file") {
-            return Ok(Self::File(FileTarget::parse(url)?));
+        match scheme.as_deref() {
+            Some("file") => return Ok(Self::File(FileTarget::parse(url, Content::Ipfix)?)),
+            Some("json") => return Ok(Self::Json(JsonTarget::parse(url)?)),
+            _ => {}
         }
         Ok(Self::Collector(Box::new(CollectorUrl::from_str(url)?.destination(protocol)?)))
     }
@@ -41,7 +46,7 @@ impl Target {
             Self::Collector(destination) => {
                 Some(&destination.spool).filter(|spool| spool.directory.is_some())
             }
-            Self::File(_) => None,
+            Self::File(_) | Self::Json(_) => None,
         }
     }
 
@@ -49,7 +54,7 @@ impl Target {
     pub fn protocol(&self) -> ExportProtocol {
         match self {
             Self::Collector(destination) => destination.protocol,
-            Self::File(_) => ExportProtocol::Ipfix,
+            Self::File(_) | Self::Json(_) => ExportProtocol::Ipfix,
         }
     }
 }
@@ -59,6 +64,7 @@ impl fmt::Display for Target {
         match self {
             Self::Collector(destination) => destination.fmt(f),
             Self::File(target) => write!(f, "file:{}", target.prefix.display()),
+            Self::Json(target) => target.fmt(f),
         }
     }
 }
@@ -72,6 +78,8 @@ pub enum Link {
     Tcp(Box<TcpTransport>),
     /// A file, and the next ones.
     File(FileTransport),
+    /// JSON lines.
+    Json(Box<JsonTransport>),
 }
 
 impl Link {
@@ -92,7 +100,22 @@ impl Link {
                 }),
             },
             Target::File(target) => FileTransport::open(target.clone(), message_size).map(Self::File),
+            Target::Json(target) => {
+                JsonTransport::open(target, message_size).map(|json| Self::Json(Box::new(json)))
+            }
         }
+    }
+
+    /// What makes JSON lines of messages, which this room cannot.
+    pub fn translate_by(&mut self, translator: impl FnOnce() -> Translator) {
+        if let Self::Json(transport) = self {
+            transport.translate_by(translator());
+        }
+    }
+
+    /// Whether it takes what there is, at any rate.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Json(_))
     }
 
     /// Who is told of in the log.
@@ -101,6 +124,7 @@ impl Link {
             Self::Udp(transport) => transport.peer().to_string(),
             Self::Tcp(transport) => transport.peer(),
             Self::File(transport) => transport.place(),
+            Self::Json(transport) => transport.place(),
         }
     }
 
@@ -109,7 +133,7 @@ impl Link {
         match self {
             Self::Udp(transport) => Some((transport.local().ok()?, transport.peer())),
             Self::Tcp(transport) => transport.ends(),
-            Self::File(_) => None,
+            Self::File(_) | Self::Json(_) => None,
         }
     }
 
@@ -127,7 +151,7 @@ impl Link {
     pub fn is_up(&self) -> bool {
         match self {
             Self::Tcp(transport) => transport.is_connected(),
-            Self::Udp(_) | Self::File(_) => true,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => true,
         }
     }
 
@@ -135,7 +159,7 @@ impl Link {
     pub fn written(&self) -> u64 {
         match self {
             Self::Tcp(transport) => transport.written(),
-            Self::Udp(_) | Self::File(_) => 0,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => 0,
         }
     }
 
@@ -143,7 +167,7 @@ impl Link {
     pub fn acknowledged(&self) -> u64 {
         match self {
             Self::Tcp(transport) => transport.acknowledged(),
-            Self::Udp(_) | Self::File(_) => 0,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => 0,
         }
     }
 
@@ -151,7 +175,7 @@ impl Link {
     pub async fn event(&mut self, clock: impl Fn() -> MonotonicNanos) -> Event {
         match self {
             Self::Tcp(transport) => transport.event(clock).await,
-            Self::Udp(_) | Self::File(_) => std::future::pending().await,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => std::future::pending().await,
         }
     }
 
@@ -159,7 +183,7 @@ impl Link {
     pub fn give_up(&mut self, now: MonotonicNanos) -> Duration {
         match self {
             Self::Tcp(transport) => transport.give_up(now),
-            Self::Udp(_) | Self::File(_) => Duration::ZERO,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => Duration::ZERO,
         }
     }
 
@@ -183,6 +207,7 @@ impl Link {
             Self::Udp(transport) => transport.message_limit(),
             Self::Tcp(transport) => transport.message_limit(),
             Self::File(transport) => transport.message_limit(),
+            Self::Json(transport) => transport.message_limit(),
         }
     }
 
@@ -190,7 +215,7 @@ impl Link {
     pub fn counters(&self) -> UdpCounters {
         match self {
             Self::Udp(transport) => transport.counters(),
-            Self::Tcp(_) | Self::File(_) => UdpCounters::default(),
+            Self::Tcp(_) | Self::File(_) | Self::Json(_) => UdpCounters::default(),
         }
     }
 
@@ -199,6 +224,7 @@ impl Link {
         match self {
             Self::Udp(_) | Self::Tcp(_) => false,
             Self::File(transport) => transport.is_complete(now),
+            Self::Json(transport) => transport.is_complete(now),
         }
     }
 
@@ -207,6 +233,7 @@ impl Link {
         match self {
             Self::Udp(_) | Self::Tcp(_) => None,
             Self::File(transport) => transport.deadline(),
+            Self::Json(transport) => transport.deadline(),
         }
     }
 
@@ -220,6 +247,7 @@ impl Link {
             Self::Tcp(transport) => transport.send(message).await,
             // A disk may take its time: the other sessions are not to wait for it.
             Self::File(transport) => tokio::task::block_in_place(|| transport.send(message, now)),
+            Self::Json(transport) => transport.send(message, now).await,
         }
     }
 
@@ -231,6 +259,7 @@ impl Link {
         match self {
             Self::Udp(_) | Self::Tcp(_) => Ok(()),
             Self::File(transport) => tokio::task::block_in_place(|| transport.complete()).map(drop),
+            Self::Json(transport) => transport.complete(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod destination;
 mod error;
 mod file;
 mod file_url;
+mod json_lines;
 mod link;
 mod pace;
 mod socket_options;
@@ -25,7 +26,8 @@ mod url_key;
 
 pub use destination::{Destination, TransportKind};
 pub use error::TransportError;
-pub use file::{FileTarget, FileTransport, Sync};
+pub use file::{Content, FileTarget, FileTransport, Sync};
+pub use json_lines::{JsonTarget, JsonTransport, Translator};
 pub use link::{Link, Target};
 pub use pace::Pace;
 pub use socket_options::SocketOptions;

@@ -259,7 +259,7 @@ mod tests {
             ("udp://host:0", "the port must be a number from 1 to 65535"),
             ("host:65536", "the port must be a number from 1 to 65535"),
             ("host:flow", "the port must be a number from 1 to 65535"),
-            ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp and file"),
+            ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp, file and json"),
             ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
             ("udp://host?protocol", "unknown protocol '', known are ipfix, v9 and v5"),
             (

@@ -14,7 +14,7 @@ use crate::{
     agent::spool::Spool,
     message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::FlowEndReason,
-    transport::{ExportProtocol, FileTarget, Sync},
+    transport::{Content, ExportProtocol, FileTarget, Sync},
 };
 
 const NOW: Instant =
@@ -68,6 +68,7 @@ async fn with_a_link_that_fails(ledger: &mut Ledger) -> Session {
         rotate_size: None,
         rotate_time: None,
         sync: Sync::Close,
+        content: Content::Ipfix,
     };
     let link = Link::open(&Target::File(target), None).await.unwrap();
     std::fs::remove_dir(&directory).unwrap();
