@@ -19,6 +19,7 @@ const FLOWS: u16 = 300;
 /// Addresses of every record in clear text.
 const ADDRESSES: [u8; 8] = [10, 1, 0, 1, 10, 2, 0, 2];
 const FIRST_PORT: u16 = 24_740;
+const SILENT: &str = "it did not answer in time";
 
 /// Certificates, files of peers, and a namespace for them.
 struct Scene {
@@ -123,11 +124,12 @@ fn contains(octets: &[u8], wanted: &[u8]) -> bool {
 #[test]
 #[ignore = "needs root: network namespaces"]
 fn openssl_and_socat_read_all_records_and_the_wire_shows_none() {
-    // TLS-1, TLS-2, TLS-5
+    // TLS-1, TLS-2, TLS-5, DTLS-1, DTLS-3, DTLS-6
     let scene = Scene::new().unwrap();
     let tshark = Tshark::start(&scene.namespace, "lo", "tcp or udp").unwrap();
     let (ca, server, client) = (scene.file("ca.pem"), scene.file("server.pem"), scene.file("client.pem"));
     let mutual = socat(&format!("OPENSSL-LISTEN:PORT,cert={server},cafile={ca},verify=1"));
+    let dtls = socat(&format!("OPENSSL-DTLS-SERVER:PORT,pf=ip4,cert={server},cafile={ca},verify=1"));
     let s_server = |version: &'static str| {
         let server = server.clone();
         move |port: u16, output: &str| {
@@ -140,15 +142,19 @@ fn openssl_and_socat_read_all_records_and_the_wire_shows_none() {
         }
     };
     let peers = [
-        scene.peer(FIRST_PORT, false, mutual).unwrap(),
-        scene.peer(FIRST_PORT + 1, false, s_server("-tls1_2")).unwrap(),
-        scene.peer(FIRST_PORT + 2, false, s_server("-tls1_3")).unwrap(),
+        ("tls", scene.peer(FIRST_PORT, false, mutual).unwrap()),
+        ("tls", scene.peer(FIRST_PORT + 1, false, s_server("-tls1_2")).unwrap()),
+        ("tls", scene.peer(FIRST_PORT + 2, false, s_server("-tls1_3")).unwrap()),
+        ("dtls", scene.peer(FIRST_PORT + 3, true, dtls).unwrap()),
+        ("dtls", scene.peer(FIRST_PORT + 4, true, s_server("-dtls1_2")).unwrap()),
     ];
-    let url = |peer: &Peer| format!("tls://localhost:{}?ca={ca}&cert={client}", peer.port);
+    let url = |(scheme, peer): &(&str, Peer)| {
+        format!("{scheme}://127.0.0.1:{}?ca={ca}&cert={client}&name=localhost", peer.port)
+    };
     let stopped = scene.export(&peers.each_ref().map(url)).unwrap();
     assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
     let ledger = stopped.ledger.unwrap();
-    for (place, peer) in peers.iter().enumerate() {
+    for (place, (_, peer)) in peers.iter().enumerate() {
         wait_for_packets(peer, FLOWS.into()).unwrap();
         let sent = ledger.number(&format!("/destinations/{place}/sent/packets")).unwrap();
         assert_eq!(sent, u64::from(FLOWS), "{}", stopped.stderr);
@@ -156,8 +162,16 @@ fn openssl_and_socat_read_all_records_and_the_wire_shows_none() {
     let wire = tshark.stop().unwrap();
     assert!(wire.packets > 10);
     assert!(!contains(&fs::read(wire.path()).unwrap(), &ADDRESSES), "records in clear text");
+    // DTLS-2: no datagram is longer than an Ethernet frame takes.
+    let lengths = wire.fields(&["ip.proto", "ip.len", "ip.flags.mf"]).unwrap();
+    let udp: Vec<_> = lengths.iter().filter(|packet| packet[0] == ["17"]).collect();
+    assert!(
+        udp.iter().all(|packet| packet[1][0].parse::<u32>().unwrap() <= 1500 && packet[2] == ["0"]),
+        "{udp:?}"
+    );
+    assert!(udp.iter().any(|packet| packet[1][0].parse::<u32>().unwrap() > 1400), "{udp:?}");
     // What they would look like.
-    assert!(contains(&fs::read(&peers[0].output).unwrap(), &ADDRESSES));
+    assert!(contains(&fs::read(&peers[0].1.output).unwrap(), &ADDRESSES));
 }
 
 #[test]
@@ -169,35 +183,48 @@ fn peers_that_are_not_who_they_should_be_get_no_record_and_the_books_say_so() {
     let (ca, server) = (scene.file("ca.pem"), scene.file("server.pem"));
     let issue = |leaf: &Leaf<'_>, name: &str| scene.issue(&scene.authority, leaf, name).unwrap();
     let alone = Leaf::SERVER.self_signed().unwrap().write(scene.directory.path(), "alone").unwrap();
-    let listen =
-        |certificate: &str, more: &str| format!("OPENSSL-LISTEN:PORT,fork,cert={certificate},{more}");
-    let cases = [
-        (listen(&issue(&Leaf::EXPIRED, "expired"), "verify=0"), "its certificate has expired"),
-        (listen(&issue(&Leaf::NOT_YET_VALID, "future"), "verify=0"), "its certificate is not valid yet"),
-        (listen(&issue(&Leaf::WRONG_NAME, "name"), "verify=0"), "its certificate is not for 'localhost'"),
-        (listen(&issue(&Leaf::COMMON_NAME_ONLY, "cn"), "verify=0"), "its certificate is not for 'localhost'"),
-        (listen(&issue(&Leaf::WRONG_USAGE, "usage"), "verify=0"), "its certificate is not one for servers"),
+    let certificates = [
+        (issue(&Leaf::EXPIRED, "expired"), "its certificate has expired"),
+        (issue(&Leaf::NOT_YET_VALID, "future"), "its certificate is not valid yet"),
+        (issue(&Leaf::WRONG_NAME, "name"), "its certificate is not for 'localhost'"),
+        (issue(&Leaf::COMMON_NAME_ONLY, "cn"), "its certificate is not for 'localhost'"),
+        (issue(&Leaf::WRONG_USAGE, "usage"), "its certificate is not one for servers"),
         (
-            listen(&scene.issue(&stranger, &Leaf::SERVER, "stranger").unwrap(), "verify=0"),
+            scene.issue(&stranger, &Leaf::SERVER, "stranger").unwrap(),
             "no authority that is trusted vouches for its certificate",
         ),
-        (listen(&alone.display().to_string(), "verify=0"), "no authority that is trusted vouches"),
-        (listen(&server, &format!("verify=1,cafile={ca}")), "it wants a certificate of this exporter"),
-        (
-            listen(&server, "verify=0,openssl-max-proto-version=TLS1.1,cipher=ALL:@SECLEVEL=0"),
-            "it speaks neither TLS 1.2 nor TLS 1.3",
-        ),
-        ("TCP4-LISTEN:PORT,fork".to_owned(), "it did not answer in time"),
+        (alone.display().to_string(), "no authority that is trusted vouches for its certificate"),
     ];
+    let tls = |certificate: &str, more: &str| format!("OPENSSL-LISTEN:PORT,fork,cert={certificate},{more}");
+    let dtls =
+        |certificate: &str, more: &str| format!("OPENSSL-DTLS-SERVER:PORT,pf=ip4,cert={certificate},{more}");
+    let demanding = format!("verify=1,cafile={ca}");
+    let wants = "wants a certificate of this exporter";
+    let old = |version: &str| format!("verify=0,openssl-max-proto-version={version},cipher=ALL:@SECLEVEL=0");
+    let mut cases = vec![
+        ("tls", tls(&server, &demanding), wants),
+        ("dtls", dtls(&server, &demanding), wants),
+        ("tls", tls(&server, &old("TLS1.1")), "it speaks neither TLS 1.2 nor TLS 1.3"),
+        ("dtls", dtls(&server, &old("DTLS1.0")), "it sees no common way, which is DTLS 1.2 here"),
+        ("tls", "TCP4-LISTEN:PORT,fork".to_owned(), SILENT),
+        ("dtls", "UDP4-RECV:PORT".to_owned(), SILENT),
+    ];
+    for (certificate, reason) in &certificates {
+        cases.push(("tls", tls(certificate, "verify=0"), reason));
+        cases.push(("dtls", dtls(certificate, "verify=0"), reason));
+    }
     let tshark = Tshark::start(&scene.namespace, "lo", "tcp or udp").unwrap();
     let peers: Vec<Peer> = (FIRST_PORT..)
         .zip(&cases)
-        .map(|(port, (address, _))| scene.peer(port, false, socat(address)).unwrap())
+        .map(|(port, (scheme, address, _))| scene.peer(port, *scheme == "dtls", socat(address)).unwrap())
         .collect();
-    let url = |peer: &Peer| format!("tls://localhost:{}?ca={ca}&retry=1s&timeout=3s", peer.port);
-    let urls: Vec<String> = peers.iter().map(url).collect();
+    let url = |(peer, (scheme, ..)): (&Peer, &(&str, String, &str))| {
+        format!("{scheme}://127.0.0.1:{}?ca={ca}&name=localhost&retry=1s&timeout=3s", peer.port)
+    };
+    let urls: Vec<String> = peers.iter().zip(&cases).map(url).collect();
     let stopped = scene.export(&urls).unwrap();
-    assert_nothing_sent(&stopped, &peers, &cases.each_ref().map(|(_, reason)| *reason));
+    let reasons: Vec<&str> = cases.iter().map(|(_, _, reason)| *reason).collect();
+    assert_nothing_sent(&stopped, &peers, &reasons);
     let wire = tshark.stop().unwrap();
     assert!(wire.packets > 10);
     assert!(!contains(&fs::read(wire.path()).unwrap(), &ADDRESSES), "records in clear text");
@@ -220,6 +247,6 @@ fn assert_nothing_sent(stopped: &StoppedAgent, peers: &[Peer], reasons: &[&str])
         let got = fs::read(&peer.output).unwrap();
         assert!(!contains(&got, &ADDRESSES), "port {} got records", peer.port);
         // The one that expects clear text has seen how TLS begins.
-        assert!(got.is_empty() || *reason == "it did not answer in time", "port {} got {got:?}", peer.port);
+        assert!(got.is_empty() || *reason == SILENT, "port {} got {got:?}", peer.port);
     }
 }

@@ -225,6 +225,21 @@ pub enum TransportError {
         #[source]
         source: rustls::Error,
     },
+    /// The library does not take what was asked for.
+    #[error("cannot set up DTLS")]
+    DtlsSettings {
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It was built without the feature `dtls`.
+    #[error(
+        "collector {destination}: this build has no DTLS: build it with OpenSSL's development files and without --no-default-features"
+    )]
+    WithoutDtls {
+        /// The destination, with its port.
+        destination: String,
+    },
     /// The peer is not who it should be, or does not take this exporter; no record was sent.
     #[error("collector {peer}: the {protocol} handshake failed: {reason}")]
     Handshake {

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, str::FromStr as _, time::Duration};
 
 use super::{
     destination::{Destination, TransportKind},
+    dtls::DtlsTransport,
     error::TransportError,
     file::{Content, FileTarget, FileTransport},
     json_lines::{JsonTarget, JsonTransport, Translator},
@@ -76,6 +77,8 @@ pub enum Link {
     Udp(UdpTransport),
     /// Connections, one after the other.
     Tcp(Box<TcpTransport>),
+    /// Encrypted ones, of datagrams.
+    Dtls(Box<DtlsTransport>),
     /// A file, and the next ones.
     File(FileTransport),
     /// JSON lines.
@@ -93,6 +96,9 @@ impl Link {
                 TransportKind::Udp => UdpTransport::open(destination, message_size).await.map(Self::Udp),
                 TransportKind::Tcp | TransportKind::Tls => {
                     TcpTransport::new(destination, message_size).map(|tcp| Self::Tcp(Box::new(tcp)))
+                }
+                TransportKind::Dtls => {
+                    DtlsTransport::new(destination, message_size).map(|dtls| Self::Dtls(Box::new(dtls)))
                 }
                 other => Err(TransportError::UnsupportedTransport {
                     destination: destination.to_string(),
@@ -123,6 +129,7 @@ impl Link {
         match self {
             Self::Udp(transport) => transport.peer().to_string(),
             Self::Tcp(transport) => transport.peer(),
+            Self::Dtls(transport) => transport.peer(),
             Self::File(transport) => transport.place(),
             Self::Json(transport) => transport.place(),
         }
@@ -133,13 +140,14 @@ impl Link {
         match self {
             Self::Udp(transport) => Some((transport.local().ok()?, transport.peer())),
             Self::Tcp(transport) => transport.ends(),
+            Self::Dtls(transport) => transport.ends(),
             Self::File(_) | Self::Json(_) => None,
         }
     }
 
     /// Whether messages may get lost on the way, so that templates go again and again.
     pub fn is_lossy(&self) -> bool {
-        matches!(self, Self::Udp(_))
+        matches!(self, Self::Udp(_) | Self::Dtls(_))
     }
 
     /// Whether it tells what has arrived, so that what has not can go again.
@@ -151,6 +159,7 @@ impl Link {
     pub fn is_up(&self) -> bool {
         match self {
             Self::Tcp(transport) => transport.is_connected(),
+            Self::Dtls(transport) => transport.is_connected(),
             Self::Udp(_) | Self::File(_) | Self::Json(_) => true,
         }
     }
@@ -159,7 +168,7 @@ impl Link {
     pub fn written(&self) -> u64 {
         match self {
             Self::Tcp(transport) => transport.written(),
-            Self::Udp(_) | Self::File(_) | Self::Json(_) => 0,
+            Self::Udp(_) | Self::Dtls(_) | Self::File(_) | Self::Json(_) => 0,
         }
     }
 
@@ -167,7 +176,7 @@ impl Link {
     pub fn acknowledged(&self) -> u64 {
         match self {
             Self::Tcp(transport) => transport.acknowledged(),
-            Self::Udp(_) | Self::File(_) | Self::Json(_) => 0,
+            Self::Udp(_) | Self::Dtls(_) | Self::File(_) | Self::Json(_) => 0,
         }
     }
 
@@ -175,6 +184,7 @@ impl Link {
     pub async fn event(&mut self, clock: impl Fn() -> MonotonicNanos) -> Event {
         match self {
             Self::Tcp(transport) => transport.event(clock).await,
+            Self::Dtls(transport) => transport.event(clock).await,
             Self::Udp(_) | Self::File(_) | Self::Json(_) => std::future::pending().await,
         }
     }
@@ -183,6 +193,7 @@ impl Link {
     pub fn give_up(&mut self, now: MonotonicNanos) -> Duration {
         match self {
             Self::Tcp(transport) => transport.give_up(now),
+            Self::Dtls(transport) => transport.give_up(now),
             Self::Udp(_) | Self::File(_) | Self::Json(_) => Duration::ZERO,
         }
     }
@@ -196,8 +207,10 @@ impl Link {
 
     /// Ends a connection in order.
     pub async fn close(&mut self) {
-        if let Self::Tcp(transport) = self {
-            transport.close().await;
+        match self {
+            Self::Tcp(transport) => transport.close().await,
+            Self::Dtls(transport) => transport.close().await,
+            Self::Udp(_) | Self::File(_) | Self::Json(_) => {}
         }
     }
 
@@ -206,6 +219,7 @@ impl Link {
         match self {
             Self::Udp(transport) => transport.message_limit(),
             Self::Tcp(transport) => transport.message_limit(),
+            Self::Dtls(transport) => transport.message_limit(),
             Self::File(transport) => transport.message_limit(),
             Self::Json(transport) => transport.message_limit(),
         }
@@ -215,6 +229,7 @@ impl Link {
     pub fn counters(&self) -> UdpCounters {
         match self {
             Self::Udp(transport) => transport.counters(),
+            Self::Dtls(transport) => transport.counters(),
             Self::Tcp(_) | Self::File(_) | Self::Json(_) => UdpCounters::default(),
         }
     }
@@ -222,7 +237,7 @@ impl Link {
     /// Whether the next message is the first of another Transport Session.
     pub fn is_complete(&self, now: MonotonicNanos) -> bool {
         match self {
-            Self::Udp(_) | Self::Tcp(_) => false,
+            Self::Udp(_) | Self::Tcp(_) | Self::Dtls(_) => false,
             Self::File(transport) => transport.is_complete(now),
             Self::Json(transport) => transport.is_complete(now),
         }
@@ -231,7 +246,7 @@ impl Link {
     /// When that will be, as far as time tells.
     pub fn deadline(&self) -> Option<MonotonicNanos> {
         match self {
-            Self::Udp(_) | Self::Tcp(_) => None,
+            Self::Udp(_) | Self::Tcp(_) | Self::Dtls(_) => None,
             Self::File(transport) => transport.deadline(),
             Self::Json(transport) => transport.deadline(),
         }
@@ -245,6 +260,7 @@ impl Link {
         match self {
             Self::Udp(transport) => transport.send(message).await,
             Self::Tcp(transport) => transport.send(message).await,
+            Self::Dtls(transport) => transport.send(message).await,
             // A disk may take its time: the other sessions are not to wait for it.
             Self::File(transport) => tokio::task::block_in_place(|| transport.send(message, now)),
             Self::Json(transport) => transport.send(message, now).await,
@@ -257,7 +273,7 @@ impl Link {
     /// As the transport's own.
     pub fn complete(&mut self) -> Result<(), TransportError> {
         match self {
-            Self::Udp(_) | Self::Tcp(_) => Ok(()),
+            Self::Udp(_) | Self::Tcp(_) | Self::Dtls(_) => Ok(()),
             Self::File(transport) => tokio::task::block_in_place(|| transport.complete()).map(drop),
             Self::Json(transport) => transport.complete(),
         }

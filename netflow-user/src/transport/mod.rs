@@ -6,6 +6,13 @@
 
 mod certificates;
 mod destination;
+#[cfg(feature = "dtls")]
+mod dtls;
+#[cfg(not(feature = "dtls"))]
+#[path = "dtls_absent.rs"]
+mod dtls;
+#[cfg(feature = "dtls")]
+mod dtls_engine;
 mod error;
 mod file;
 mod file_url;
@@ -25,6 +32,7 @@ mod url;
 mod url_key;
 
 pub use destination::{Destination, TransportKind};
+pub use dtls::DtlsTransport;
 pub use error::TransportError;
 pub use file::{Content, FileTarget, FileTransport, Sync};
 pub use json_lines::{JsonTarget, JsonTransport, Translator};

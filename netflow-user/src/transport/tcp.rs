@@ -172,19 +172,10 @@ impl TcpTransport {
         if let State::Waiting(due) = self.state {
             return due.since(now);
         }
-        let wait = self.wait();
+        let wait = wait(self.destination.retry, self.failures);
         let due = self.last_attempt.map_or(now, |last| last.plus(wait)).max(now);
         self.state = State::Waiting(due);
         due.since(now)
-    }
-
-    /// How long after the last attempt the next may begin.
-    fn wait(&self) -> Duration {
-        let retry = self.destination.retry;
-        let doubled = retry * (1 << self.failures.saturating_sub(1).min(LONGEST_WAIT.ilog2()));
-        // Up to a quarter more: many exporters of one collector are not to come back together.
-        let random = RandomState::new().hash_one(()) as u32;
-        doubled + (retry / 4).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
     fn lost(&self, source: io::Error) -> TransportError {
@@ -284,6 +275,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// How long after the last attempt the next may begin.
+pub(super) fn wait(retry: Duration, failures: u32) -> Duration {
+    let doubled = retry * (1 << failures.saturating_sub(1).min(LONGEST_WAIT.ilog2()));
+    // Up to a quarter more: many exporters of one collector are not to come back together.
+    let random = RandomState::new().hash_one(()) as u32;
+    doubled + (retry / 4).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 /// Tries the addresses of a destination one after the other.

@@ -53,6 +53,21 @@ pub struct UdpCounters {
     pub no_buffers: u64,
 }
 
+#[cfg(feature = "dtls")]
+impl UdpCounters {
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            sent_octets: self.sent_octets + other.sent_octets,
+            not_sent: self.not_sent + other.not_sent,
+            refused: self.refused + other.refused,
+            unreachable: self.unreachable + other.unreachable,
+            no_buffers: self.no_buffers + other.no_buffers,
+        }
+    }
+}
+
 /// The path to one Collector.
 #[derive(Debug)]
 pub struct UdpTransport {
@@ -135,6 +150,15 @@ impl UdpTransport {
             Err(_) => self.counters.not_sent += 1,
         }
         result
+    }
+
+    #[cfg(feature = "dtls")]
+    /// Waits for a datagram from the Collector, or for what ICMP says of earlier ones.
+    ///
+    /// # Errors
+    /// That.
+    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.recv(buffer).await
     }
 
     async fn try_hard(&mut self, datagram: &[u8]) -> Result<(), TransportError> {

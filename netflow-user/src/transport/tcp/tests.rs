@@ -99,7 +99,7 @@ async fn attempts_that_fail_are_told_and_come_ever_later() {
     let mut shortest = Duration::ZERO;
     for failures in 1..8 {
         transport.failures = failures;
-        let wait = transport.wait();
+        let wait = wait(transport.destination.retry, transport.failures);
         assert!(wait >= Duration::from_secs(60) && wait <= Duration::from_secs(75 * 8), "{wait:?}");
         assert!(wait >= shortest.saturating_sub(Duration::from_secs(15)), "{wait:?}");
         shortest = wait;
