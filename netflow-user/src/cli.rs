@@ -329,6 +329,9 @@ pub struct Export {
     /// Options data (sampling, keys, anonymisation) are sent again after this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub options_refresh: Duration,
+    /// Statistics (what was sent, not sent and not metered) are sent after this time, 0 for never
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, hide_short_help = true)]
+    pub statistics_interval: Duration,
     /// Options data name the interfaces that are metered
     #[arg(long, hide_short_help = true)]
     pub interface_table: bool,

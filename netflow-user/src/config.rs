@@ -161,6 +161,7 @@ impl RunConfig {
             flows: FlowsConfig::new(&run.flows)?,
             routes: run.routes == cli::Routes::On,
             export: ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?
+                .reporting(&run.flows)
                 .announcing(anonymisation.as_ref()),
             anonymisation,
             ledger_file: run.output.ledger_file,
@@ -182,6 +183,7 @@ impl ReadConfig {
             filter: filter(read.filter.as_deref())?,
             flows: FlowsConfig::new(&read.flows)?,
             export: ExportConfig::new(read.export, &measured, read.export_rate, read.output.format)?
+                .reporting(&read.flows)
                 .announcing(anonymisation.as_ref()),
             anonymisation,
             ledger_file: read.output.ledger_file,

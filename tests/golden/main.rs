@@ -28,6 +28,7 @@ fn packer(templates: &TemplateSet) -> Packer {
         template_refresh: Duration::from_secs(60),
         template_refresh_messages: NonZeroU32::new(20).unwrap(),
         options_refresh: Duration::from_secs(60),
+        statistics_interval: Duration::from_secs(60),
         exporter_address: [192, 0, 2, 1],
         sys_up_time_origin: MonotonicNanos(NOW.monotonic.0 - 3_600_000_000_000),
         message_size: 1472,

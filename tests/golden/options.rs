@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 
 use netflow_user::message::{
     Anonymised, DEFAULT_KEY, Group, InformationElement as E, InterfaceName, OptionsData, OptionsKinds,
-    Packer, Protocol, SamplingMethod, TemplateOptions, TemplateSet,
+    Packer, Protocol, Reported, SamplingMethod, Statistics, TemplateOptions, TemplateSet,
 };
+use netflow_user::time::UnixMillis;
 
 use crate::{NOW, check_file, packer, send, vector, vectors};
 
@@ -14,7 +15,29 @@ fn kinds(method: SamplingMethod) -> OptionsKinds {
         sampling: Some(method),
         interfaces: true,
         flow_keys: true,
+        statistics: None,
         anonymised: vec![Anonymised { element_id: 8, flags: 1, technique: 2 }],
+    }
+}
+
+/// The timeouts of the vectors.
+const REPORTED: Option<Reported> = Some(Reported { active_timeout: 60, idle_timeout: 15 });
+
+/// The totals of the vectors.
+fn statistics() -> Statistics {
+    Statistics {
+        messages: 12,
+        flow_records: 345,
+        octets: 67_890,
+        observed_flows: 400,
+        ignored_packets: 9,
+        ignored_octets: 900,
+        ignored_at: [0x019b_76d9_bda0, 0x019b_76da_a418].map(UnixMillis),
+        exporting_process: 1,
+        not_sent_records: 3,
+        not_sent_packets: 30,
+        not_sent_octets: 300,
+        not_sent_at: [0x019b_76d9_e4b0, 0x019b_76da_a60c].map(UnixMillis),
     }
 }
 
@@ -56,21 +79,17 @@ fn missing<'a>(ours: &'a [u8], header: usize, vectors: &[Vec<u8>]) -> Vec<&'a [u
 
 #[test]
 fn netflow_v9_options_are_those_of_the_vector() {
-    // V9-OPT-1, V9-OPT-4, V9-HDR-2
+    // VEC-4, V9-OPT-1, V9-OPT-4, V9-HDR-2
     let method = SamplingMethod::Count;
-    let options = TemplateOptions { options: kinds(method), ..TemplateOptions::new(Protocol::NetflowV9) };
+    let options = OptionsKinds { statistics: REPORTED, ..kinds(method) };
+    let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::NetflowV9) };
     let mut data = data();
     data.interfaces.truncate(1);
     let (templates, mut packer) = session(&options, &data);
+    packer.set_statistics(&statistics());
     let octets = send(&mut packer, &[]);
-    assert!(missing(&octets, 20, &[vector(vectors::NETFLOW_V9_OPTIONS)]).is_empty());
-    assert_eq!(octets[2..4], [0, 6], "two templates, two options templates, two options records");
-    check_file(
-        "netflow_v9/options.hex",
-        "VEC-4 without the exporter's totals. Differs in: Count (6, there 8).",
-        &templates,
-        &octets,
-    );
+    assert_eq!(octets, vector(vectors::NETFLOW_V9_OPTIONS));
+    check_file("netflow_v9/options.hex", "VEC-4.", &templates, &octets);
 }
 
 #[test]
@@ -103,6 +122,20 @@ fn ipfix_options_are_those_of_the_vectors() {
         &templates,
         &octets,
     );
+}
+
+#[test]
+fn ipfix_statistics_are_those_of_the_vectors() {
+    // VEC-6, VEC-7, STAT-MP-1, STAT-MP-2, STAT-MPR-1, STAT-EPR-1, METER-EP-1
+    let options = OptionsKinds { statistics: REPORTED, ..OptionsKinds::default() };
+    let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+    let (templates, mut packer) = session(&options, &OptionsData::default());
+    packer.set_statistics(&statistics());
+    let octets = send(&mut packer, &[]);
+    let vectors = [vector(vectors::IPFIX_OPTIONS_TEMPLATES), vector(vectors::IPFIX_OPTIONS_DATA)];
+    // The vector's sysUpTime is zero an hour before.
+    assert!(missing(&octets, 16, &vectors).is_empty());
+    check_file("ipfix/statistics.hex", "Sets of VEC-6 and VEC-7.", &templates, &octets);
 }
 
 #[test]

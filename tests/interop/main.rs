@@ -15,5 +15,6 @@ mod judge;
 mod rows;
 mod sampled;
 mod secured;
+mod statistics;
 mod v5;
 mod wire;

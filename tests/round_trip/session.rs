@@ -7,7 +7,7 @@ use std::time::Duration;
 use netflow_user::key::KeyChoice;
 use netflow_user::message::{
     Anonymised, Group, InterfaceName, MessageError, OptionsData, OptionsKinds, Packer, PackerConfig,
-    Protocol, SamplingMethod, TemplateOptions, TemplateSet,
+    Protocol, Reported, SamplingMethod, TemplateOptions, TemplateSet,
 };
 use netflow_user::time::{Instant, MonotonicNanos};
 
@@ -77,6 +77,7 @@ fn options_kinds(random: &mut Random) -> OptionsKinds {
         sampling: random.one_in(2).then(|| random.of(&methods)),
         interfaces: random.one_in(2),
         flow_keys: random.one_in(2),
+        statistics: random.one_in(2).then(Reported::default),
         anonymised: if random.one_in(2) { anonymised.into() } else { Vec::new() },
     }
 }
@@ -159,6 +160,7 @@ pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
         template_refresh: Duration::from_millis(1 + random.below(100_000) as u64),
         template_refresh_messages: NonZeroU32::new(1 + random.below(30) as u32).unwrap(),
         options_refresh: Duration::from_millis(1 + random.below(100_000) as u64),
+        statistics_interval: Duration::from_millis(1 + random.below(100_000) as u64),
         exporter_address: [192, 0, 2, 1],
         sys_up_time_origin: MonotonicNanos(random.next() % now.0),
         message_size: 0,

@@ -32,7 +32,7 @@ pub fn walk(protocol: Protocol, message: &[u8], lengths: impl Fn(u16) -> Option<
             continue;
         }
         // v9's options records have a scope of four octets before the fields.
-        let shortest = if protocol == Protocol::NetflowV9 && (512..=513).contains(&id) {
+        let shortest = if protocol == Protocol::NetflowV9 && (512..=514).contains(&id) {
             shortest + 4
         } else {
             shortest

@@ -5,7 +5,8 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 use crate::{
     config::ExportConfig,
     message::{
-        Message, MessageError, OptionsData, Packer, PackerConfig, TemplateSet, V5Packer, V5PackerConfig,
+        Message, MessageError, OptionsData, Packer, PackerConfig, Statistics, TemplateSet, V5Packer,
+        V5PackerConfig,
     },
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
@@ -68,6 +69,7 @@ impl Messages {
             template_refresh: if lossy { config.template_refresh } else { NEVER },
             template_refresh_messages: if lossy { config.template_refresh_messages } else { NonZeroU32::MAX },
             options_refresh: if lossy { config.options_refresh } else { NEVER },
+            statistics_interval: config.statistics.map_or(NEVER, |(interval, _)| interval),
             exporter_address,
             sys_up_time_origin: origin,
             message_size,
@@ -104,6 +106,32 @@ impl Messages {
         match self {
             Self::Templates(packer) => packer.set_options_data(data),
             Self::V5(packer) => packer.set_options_data(data),
+        }
+    }
+
+    /// As [`Packer::has_statistics`]; v5 has none.
+    pub(super) fn has_statistics(&self) -> bool {
+        match self {
+            Self::Templates(packer) => packer.has_statistics(),
+            Self::V5(_) => false,
+        }
+    }
+
+    /// As [`Packer::set_statistics`].
+    pub(super) fn set_statistics(&mut self, statistics: &Statistics) {
+        if let Self::Templates(packer) = self {
+            packer.set_statistics(statistics);
+        }
+    }
+
+    /// As [`Packer::announce_statistics`], if there are any.
+    pub(super) fn announce_statistics(&mut self) -> bool {
+        match self {
+            Self::Templates(packer) if packer.has_statistics() => {
+                packer.announce_statistics();
+                true
+            }
+            Self::Templates(_) | Self::V5(_) => false,
         }
     }
 

@@ -271,6 +271,7 @@ impl<F: Flow> Meter<F> {
         }
         let metered = Tally { packets: drained.packets, octets: drained.octets };
         report(outflow.ledger.close_flip(&drained.stats, metered));
+        outflow.ledger.tell_metering(cache.begun(), now.unix_millis());
         outflow.check(cache);
 
         let lost: u64 = drained.stats.lost_packets.iter().sum();

@@ -216,6 +216,7 @@ impl<F: Flow<Entry: HostEntry>> Reader<F> {
     fn close(&mut self, outflow: &mut Outflow, at: Instant) {
         outflow.flush(Some(at));
         report(outflow.ledger.close_flip(&self.meter.stats, self.meter.metered));
+        outflow.ledger.tell_metering(self.cache.begun(), at.unix_millis());
         outflow.check(&self.cache);
         (self.meter.stats, self.meter.metered) = (KernelStats::default(), Tally::default());
     }

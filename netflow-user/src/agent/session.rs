@@ -24,6 +24,7 @@ use crate::{
 mod connection;
 mod outlet;
 mod spooling;
+mod statistics;
 mod unacknowledged;
 
 pub(super) use outlet::Outlet;
@@ -76,6 +77,8 @@ pub(super) struct Session {
     unacknowledged: Unacknowledged,
     /// Where records go that the link does not take.
     spooling: Option<Spooling>,
+    /// For statistics.
+    noticed: statistics::Noticed,
     at: Option<Instant>,
     health: Health,
     last_trouble: MonotonicNanos,
@@ -137,6 +140,7 @@ impl Session {
             pending: Vec::new(),
             unacknowledged: Unacknowledged::default(),
             spooling,
+            noticed: statistics::Noticed::default(),
             at: None,
             health: Health::Good,
             last_trouble: MonotonicNanos(0),
@@ -175,6 +179,7 @@ impl Session {
                 event = self.link.event(|| clock::now().monotonic) => self.on(event).await,
             }
         }
+        self.conclude().await;
         // Their templates did not go.
         self.books.not_sent(NotSent::SendFailed, volume(&self.pending));
         self.pending.clear();
@@ -257,6 +262,7 @@ impl Session {
                 self.complete();
                 self.messages.restart();
             }
+            self.tell_statistics(&now);
             let records = self.pending.get(sent..).unwrap_or_default();
             let Some(message) = self.messages.next_message(records, now) else { break };
             if !all && message.records == records.len() {

@@ -12,8 +12,8 @@ use crate::{
     measured::Measured,
     message::{
         Anonymised, DEFAULT_KEY, Group, Groups, InformationElement, KeyElement, LARGEST_INTERVAL,
-        MessageError, OptionsKinds, Protocol, SamplingMethod, TemplateChoice, TemplateOptions, TemplateSet,
-        V5Packer, V5PackerConfig,
+        MessageError, OptionsKinds, Protocol, Reported, SamplingMethod, TemplateChoice, TemplateOptions,
+        TemplateSet, V5Packer, V5PackerConfig,
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
@@ -35,6 +35,8 @@ pub struct ExportConfig {
     pub template_refresh_messages: NonZeroU32,
     /// Options data refresh.
     pub options_refresh: Duration,
+    /// Statistics are sent at this interval, and say these timeouts.
+    pub statistics: Option<(Duration, Reported)>,
     /// Largest message; `None` is the transport's default.
     pub message_size: Option<usize>,
     /// The Flow Key, for the templates.
@@ -88,6 +90,8 @@ impl ExportConfig {
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
             options_refresh: export.options_refresh,
+            statistics: (!export.statistics_interval.is_zero())
+                .then_some((export.statistics_interval, Reported::default())),
             sampling: sampling(&measured.measure),
             interface_table: export.interface_table,
             anonymised: Vec::new(),
@@ -115,6 +119,18 @@ impl ExportConfig {
         Ok(config)
     }
 
+    /// Statistics say when flows end.
+    pub(super) fn reporting(mut self, flows: &cli::Flows) -> Self {
+        let seconds = |time: Duration| time.as_millis().div_ceil(1000).try_into().unwrap_or(u16::MAX);
+        if let Some((_, reported)) = &mut self.statistics {
+            *reported = Reported {
+                active_timeout: seconds(flows.active_timeout),
+                idle_timeout: seconds(flows.idle_timeout),
+            };
+        }
+        self
+    }
+
     /// Options data say what becomes of addresses (RFC 6235 section 6.1).
     pub(super) fn announcing(mut self, policy: Option<&Policy>) -> Self {
         let announcements = policy.map(Policy::announcements).unwrap_or_default();
@@ -139,6 +155,7 @@ impl ExportConfig {
                 interfaces: self.interface_table,
                 // Collectors take the default key in the default records for granted.
                 flow_keys: self.key != DEFAULT_KEY || self.template.is_some(),
+                statistics: self.statistics.map(|(_, reported)| reported),
                 anonymised: self.anonymised.clone(),
             },
         })

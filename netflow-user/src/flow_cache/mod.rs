@@ -106,6 +106,8 @@ pub struct FlowCache<K, C> {
     /// Counts the flips, to tell a flow's first delta of one from the others.
     flip: u32,
     in_cache: Sums,
+    /// Flows that were begun.
+    begun: u64,
     emitted: [Sums; 5],
 }
 
@@ -131,6 +133,7 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
             parked: List::EMPTY,
             flip: 0,
             in_cache: Sums::default(),
+            begun: 0,
             emitted: [Sums::default(); 5],
         })
     }
@@ -244,6 +247,11 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
         self.index.len()
     }
 
+    /// Flows that were begun since the start: those that are there, and those that ended.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// The most flows there can be.
     pub fn capacity(&self) -> u32 {
         self.capacity
@@ -302,6 +310,7 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
         } else if self.flows() >= self.capacity as usize {
             self.evict(emit);
         }
+        self.begun += 1;
         let mut slot = Slot::new(*key, self.flip);
         // Where it stands in the wheels; the packets are added by the caller.
         slot.counters = C::zeroed().none_since(delta.last());

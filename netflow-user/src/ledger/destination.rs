@@ -1,10 +1,10 @@
 //! The books of one destination: kept by its session, read by the ledger.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::{Imbalance, Unit, sums_to};
+use super::{Imbalance, MeteringBooks, Unit, sums_to};
 
 /// Records, and the packets and octets in them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -161,17 +161,29 @@ impl Destination {
 #[derive(Debug)]
 pub struct DestinationBooks {
     name: String,
+    number: u32,
+    metering: Arc<MeteringBooks>,
     numbers: Mutex<Destination>,
 }
 
 impl DestinationBooks {
-    pub(super) fn new(name: String) -> Self {
-        Self { name, numbers: Mutex::default() }
+    pub(super) fn new(name: String, number: u32, metering: Arc<MeteringBooks>) -> Self {
+        Self { name, number, metering, numbers: Mutex::default() }
     }
 
     /// The destination's name, as the operator gave it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its place among the destinations, from 1 (exportingProcessId).
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What the metering side says, for all destinations.
+    pub fn metering(&self) -> &MeteringBooks {
+        &self.metering
     }
 
     /// The numbers as they are between two entries.

@@ -15,17 +15,19 @@
 
 mod books;
 mod destination;
+mod metering;
 
 use std::fmt;
 use std::sync::Arc;
 
-use netflow_common::KernelStats;
+use netflow_common::{KernelStats, Refusal};
 use serde::Serialize;
 
-use crate::record::FlowEndReason;
+use crate::{record::FlowEndReason, time::UnixMillis};
 
 pub use self::books::{Books, ByReason, DestinationLines, FlowLines, OctetLines, PacketLines, RecordLines};
 pub use self::destination::{Destination, DestinationBooks, NotSent, Volume};
+pub use self::metering::{LossTimes, Metering, MeteringBooks};
 
 /// Packets and their octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -163,6 +165,7 @@ pub struct Ledger {
     imbalances: u64,
     last_imbalance: Option<String>,
     destinations: Vec<Joined>,
+    metering: Arc<MeteringBooks>,
 }
 
 struct Joined {
@@ -179,7 +182,8 @@ impl Ledger {
 
     /// Opens the books of a destination that is offered every record from now on.
     pub fn join(&mut self, name: impl Into<String>) -> Arc<DestinationBooks> {
-        let books = Arc::new(DestinationBooks::new(name.into()));
+        let number = self.destinations.len() as u32 + 1;
+        let books = Arc::new(DestinationBooks::new(name.into(), number, Arc::clone(&self.metering)));
         self.destinations.push(Joined { books: Arc::clone(&books), before: self.in_records });
         books
     }
@@ -239,6 +243,17 @@ impl Ledger {
                 in_records,
             })
         }))
+    }
+
+    /// Tells the destinations how many flows were begun so far and what was not metered, after a flip was closed.
+    pub fn tell_metering(&self, observed_flows: u64, now: UnixMillis) {
+        let refused = Refusal::ALL.iter().filter(|refusal| !refusal.is_not_ip());
+        let refused: u64 = refused.map(|refusal| self.kernel.refused[*refusal as usize]).sum();
+        let ignored = Tally {
+            packets: refused + self.kernel.lost_packets.iter().sum::<u64>(),
+            octets: self.kernel.lost_octets.iter().sum(),
+        };
+        self.metering.tell(observed_flows, ignored, now);
     }
 
     /// Checks each destination against the records, and against itself. Every record entered must have

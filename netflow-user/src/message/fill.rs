@@ -33,6 +33,7 @@ pub(super) struct Filling<'a> {
     pub size: usize,
     pub templates: &'a TemplateSet,
     pub options: &'a [OptionsRecord],
+    pub statistics: &'a [OptionsRecord],
     pub records: &'a [FlowRecord],
     pub context: Context,
     /// Parts of the first record that were sent before.
@@ -46,6 +47,8 @@ pub(super) struct Schedules {
     pub templates: Schedule,
     /// Options records.
     pub options: Schedule,
+    /// Statistics.
+    pub statistics: Schedule,
 }
 
 impl Filling<'_> {
@@ -53,7 +56,9 @@ impl Filling<'_> {
     pub fn fill(&self, octets: &mut Octets, schedules: &mut Schedules) -> (Written, u64) {
         let templates = self.write_templates(octets, &mut schedules.templates)
             + self.write_options_templates(octets, &mut schedules.templates);
-        let options = self.write_options(octets, schedules);
+        let Schedules { templates: known, options, statistics } = schedules;
+        let options = self.write_options(octets, self.options, options, known)
+            + self.write_options(octets, self.statistics, statistics, known);
         let mut written = Written { templates, options, records: 0, data_records: 0 };
         let parts = self.write_records(octets, schedules, &mut written);
         (written, parts)
@@ -106,12 +111,18 @@ impl Filling<'_> {
     }
 
     /// The options records that are due and fit.
-    fn write_options(&self, octets: &mut Octets, schedules: &mut Schedules) -> usize {
+    fn write_options(
+        &self,
+        octets: &mut Octets,
+        records: &[OptionsRecord],
+        due: &mut Schedule,
+        known: &Schedule,
+    ) -> usize {
         let mut written = 0;
-        while let Some(first) = schedules.options.next_item() {
-            let rest = self.options.get(first..).unwrap_or_default();
+        while let Some(first) = due.next_item() {
+            let rest = records.get(first..).unwrap_or_default();
             let Some(record) = rest.first() else { break };
-            if !self.is_known(record, &schedules.templates) {
+            if !self.is_known(record, known) {
                 break;
             }
             let with = if record.with_next { rest.get(1) } else { None };
@@ -125,7 +136,7 @@ impl Filling<'_> {
                     break;
                 }
                 set.records().put(&record.octets);
-                schedules.options.item_written();
+                due.item_written();
                 written += 1;
                 if !record.template.shares_set {
                     break;

@@ -36,7 +36,8 @@ pub use choice::{ChoiceError, TemplateChoice};
 pub use group::{Group, Groups};
 pub use information_element::{DataType, InformationElement, NumberSpace};
 pub use options::{
-    Anonymised, InterfaceName, OptionsData, OptionsField, OptionsKinds, OptionsTemplate, SamplingMethod,
+    Anonymised, InterfaceName, OptionsData, OptionsField, OptionsKinds, OptionsTemplate, Reported,
+    SamplingMethod, Statistics,
 };
 pub use packer::{Message, Packer, PackerConfig};
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};

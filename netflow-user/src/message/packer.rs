@@ -16,7 +16,7 @@ use super::{
     fill::{Filling, Schedules},
     ipfix, netflow_v9,
     octets::Octets,
-    options::{self, OptionsData, OptionsRecord, Scope},
+    options::{self, OptionsData, OptionsRecord, Scope, Statistics},
     schedule::Schedule,
     set::{Set, aligned_size},
     sys_up_time::SysUpTime,
@@ -39,6 +39,8 @@ pub struct PackerConfig {
     pub template_refresh_messages: NonZeroU32,
     /// Options data are sent again after this time, and three times as often at first.
     pub options_refresh: Duration,
+    /// Statistics are sent after this time, and three times as often at first.
+    pub statistics_interval: Duration,
     /// The exporter's IPv4 address, scope of v9's options data; zero without one.
     pub exporter_address: [u8; 4],
     /// Where sysUpTime is 0; v9 only.
@@ -58,7 +60,7 @@ pub struct PackerConfig {
 /// # let config = PackerConfig {
 /// #     observation_domain_id: 1, template_refresh: Duration::from_secs(60),
 /// #     template_refresh_messages: NonZeroU32::MIN, options_refresh: Duration::from_secs(60),
-/// #     exporter_address: [0; 4], sys_up_time_origin: MonotonicNanos(0), message_size: 1472,
+/// #     statistics_interval: Duration::from_secs(60), exporter_address: [0; 4], sys_up_time_origin: MonotonicNanos(0), message_size: 1472,
 /// # };
 /// # let (mut records, now, send) = (&[] as &[FlowRecord], Instant::default(), |_: &[u8]| ());
 /// let templates = TemplateSet::new(&TemplateOptions::new(Protocol::Ipfix))?;
@@ -76,6 +78,7 @@ pub struct Packer {
     templates: TemplateSet,
     options_data: OptionsData,
     options: Vec<OptionsRecord>,
+    statistics: Statistics,
     octets: Octets,
     session: Session,
     /// The session as it will be once the message in `octets` is sent.
@@ -116,8 +119,9 @@ impl Packer {
     /// If a record may not fit the message size, or a refresh is too short.
     pub fn new(config: PackerConfig, templates: TemplateSet) -> Result<Self, MessageError> {
         check_message_size(&templates, config.message_size)?;
-        if let Some(period) =
-            [config.template_refresh, config.options_refresh].into_iter().find(|&p| p < SHORTEST_REFRESH)
+        if let Some(period) = [config.template_refresh, config.options_refresh, config.statistics_interval]
+            .into_iter()
+            .find(|&p| p < SHORTEST_REFRESH)
         {
             return Err(MessageError::Refresh { period, least: SHORTEST_REFRESH });
         }
@@ -131,12 +135,17 @@ impl Packer {
                 config.template_refresh_messages,
             ),
             options: Schedule::of_options(options.len(), config.options_refresh),
+            statistics: Schedule::of_statistics(
+                statistics_records(&config, &templates, &Statistics::default(), Instant::default()).len(),
+                config.statistics_interval,
+            ),
         };
         Ok(Self {
             config,
             templates,
             options_data,
             options,
+            statistics: Statistics::default(),
             octets: Octets::with_capacity(config.message_size),
             session: Session { sequence_number: 0, parts: 0, schedules },
             pending: None,
@@ -158,6 +167,22 @@ impl Packer {
         }
     }
 
+    /// What statistics say in the messages to come: what was done before them.
+    pub fn set_statistics(&mut self, statistics: &Statistics) {
+        self.statistics = *statistics;
+    }
+
+    /// Whether anybody is told of statistics.
+    pub fn has_statistics(&self) -> bool {
+        self.templates.options_kinds().statistics.is_some()
+    }
+
+    /// Tells statistics once more: everything else has been sent.
+    pub fn announce_statistics(&mut self) {
+        self.session.schedules.statistics.announce();
+        self.pending = None;
+    }
+
     /// The next message: the templates and options data that are due, then as many records from the front of the
     /// slice as fit. With an empty slice a message comes only if something is due.
     ///
@@ -166,12 +191,19 @@ impl Packer {
         self.pending = None;
         let records_wait = !records.is_empty();
         let mut after = self.session;
-        let Schedules { templates: due, options: options_due } = &mut after.schedules;
+        let Schedules { templates: due, options: options_due, statistics: statistics_due } =
+            &mut after.schedules;
         due.begin_message(now.monotonic, records_wait);
         options_due.begin_message(now.monotonic, records_wait);
-        if !records_wait && due.next_item().is_none() && options_due.next_item().is_none() {
+        statistics_due.begin_message(now.monotonic, records_wait);
+        let is_due = [&*due, options_due, statistics_due].iter().any(|due| due.next_item().is_some());
+        if !records_wait && !is_due {
             return None;
         }
+        let statistics = match statistics_due.next_item() {
+            Some(_) => statistics_records(&self.config, &self.templates, &self.statistics, now),
+            None => Vec::new(),
+        };
 
         let config = self.config;
         let templates = &self.templates;
@@ -181,6 +213,7 @@ impl Packer {
             size: aligned_size(config.message_size),
             templates,
             options: &self.options,
+            statistics: &statistics,
             records,
             context,
             parts: after.parts,
@@ -217,6 +250,7 @@ impl Packer {
         after.parts = parts;
         after.schedules.templates.end_message(written.templates, written.data_records, records_wait);
         after.schedules.options.end_message(written.options, written.data_records, records_wait);
+        after.schedules.statistics.end_message(written.options, written.data_records, records_wait);
         self.pending = Some(after);
         Some(Message { octets: self.octets.as_slice(), records: written.records })
     }
@@ -246,6 +280,7 @@ impl Packer {
         let schedules = &mut self.session.schedules;
         schedules.templates.replace(items);
         schedules.options.replace(self.options.len());
+        schedules.statistics.announce();
         self.session.sequence_number = 0;
         self.pending = None;
     }
@@ -253,7 +288,8 @@ impl Packer {
     /// When templates or options data are due even if no record waits: call [`next_message`](Self::next_message) then.
     /// In the past if they are due at once.
     pub fn template_deadline(&self) -> MonotonicNanos {
-        self.session.schedules.templates.deadline().min(self.session.schedules.options.deadline())
+        let Schedules { templates, options, statistics } = &self.session.schedules;
+        templates.deadline().min(options.deadline()).min(statistics.deadline())
     }
 
     /// Octets that a message may have.
@@ -274,6 +310,17 @@ impl Packer {
         self.octets.reserve(octets);
         Ok(())
     }
+}
+
+/// What statistics say now.
+fn statistics_records(
+    config: &PackerConfig,
+    templates: &TemplateSet,
+    statistics: &Statistics,
+    now: Instant,
+) -> Vec<OptionsRecord> {
+    let start = now.unix_millis_of(config.sys_up_time_origin);
+    options::statistics_records(templates, statistics, start, config.scope())
 }
 
 /// Whether the largest record fits a message of this size, alone.

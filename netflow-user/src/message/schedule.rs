@@ -54,6 +54,11 @@ impl Schedule {
         Self::new(records, period, None, true)
     }
 
+    /// Of statistics: they can wait for data.
+    pub fn of_statistics(records: usize, period: Duration) -> Self {
+        Self::new(records, period, None, false)
+    }
+
     fn new(items: usize, period: Duration, messages: Option<NonZeroU32>, is_urgent: bool) -> Self {
         Self {
             items,

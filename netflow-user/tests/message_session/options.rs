@@ -6,7 +6,7 @@ use netflow_common::{WideCounters, WideKey};
 use netflow_user::{
     message::{
         Anonymised, Group, Groups, InterfaceName, OptionsData, OptionsKinds, Packer, PackerConfig, Protocol,
-        SamplingMethod, TemplateOptions, TemplateSet,
+        Reported, SamplingMethod, TemplateOptions, TemplateSet,
     },
     record::{BiflowDirection, Extras, FlowRecord},
 };
@@ -37,6 +37,7 @@ fn options(protocol: Protocol) -> TemplateOptions {
             sampling: Some(SamplingMethod::Random),
             interfaces: true,
             flow_keys: true,
+            statistics: Some(Reported { active_timeout: 1800, idle_timeout: 15 }),
             anonymised: [8, 12, 27, 28]
                 .map(|element_id| Anonymised { element_id, flags: 3, technique: 6 })
                 .into(),

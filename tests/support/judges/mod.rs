@@ -1,12 +1,14 @@
 //! Programs not written here that say what the agent exported.
 
 mod exported;
+mod nfacctd;
 mod nfcapd;
 mod panel;
 mod pdml;
 mod tshark;
 
 pub use self::exported::{AnonymisedElement, ExportedMessage, ExportedRecord, sequence_errors};
+pub use self::nfacctd::{Nfacctd, NfacctdVerdict};
 pub use self::nfcapd::{Nfcapd, NfcapdExporter, NfcapdSummary, NfcapdVerdict};
 pub use self::panel::{IPFIX, NETFLOW_V9, Panel, PanelVerdict};
 pub use self::pdml::{Layer, layers, tshark_is_here};

@@ -52,6 +52,8 @@ impl Spooling {
         config: &ExportConfig,
         books: Arc<DestinationBooks>,
     ) -> Result<Self, AgentError> {
+        // What is told of a session does not hold for what another one sends later.
+        let config = &ExportConfig { statistics: None, ..config.clone() };
         let messages = |message_limit| {
             let way = Way { message_limit, is_lossy: false, exporter_address: [0; 4] };
             // IPFIX has no sysUpTime.

@@ -26,6 +26,7 @@ fn spool(directory: &Path, size: u64) -> (Spool, Arc<DestinationBooks>) {
             template_refresh: Duration::from_secs(100_000_000),
             template_refresh_messages: NonZeroU32::MAX,
             options_refresh: Duration::from_secs(100_000_000),
+            statistics_interval: Duration::from_secs(60),
             exporter_address: [0; 4],
             sys_up_time_origin: MonotonicNanos(0),
             message_size,

@@ -4,15 +4,20 @@
 //! This module refuses to know when they are sent, and in which message.
 
 mod record;
+mod statistics;
 mod table;
 mod template;
 
 use std::num::NonZeroU32;
 
-pub use self::template::{OptionsField, OptionsTemplate};
 pub(super) use self::{
     record::{OptionsRecord, Scope, longest, records, set_len},
+    statistics::statistics_records,
     template::templates,
+};
+pub use self::{
+    statistics::{Reported, Statistics},
+    template::{OptionsField, OptionsTemplate},
 };
 
 /// How packets are sampled.
@@ -57,6 +62,8 @@ pub struct OptionsKinds {
     pub interfaces: bool,
     /// Which fields are the Flow Key (IPFIX only).
     pub flow_keys: bool,
+    /// What the processes have done so far, with the timeouts that are told with it.
+    pub statistics: Option<Reported>,
     /// Elements whose values are anonymised (IPFIX only).
     pub anonymised: Vec<Anonymised>,
 }

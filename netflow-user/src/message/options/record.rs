@@ -2,15 +2,21 @@
 
 use std::num::NonZeroU32;
 
-use crate::message::{
-    InformationElement as E, NumberSpace, Protocol, TemplateSet,
-    octets::Octets,
-    own_element,
-    set::Set,
-    template::{Field, Template},
+use crate::{
+    message::{
+        InformationElement as E, NumberSpace, Protocol, TemplateSet,
+        octets::Octets,
+        own_element,
+        set::Set,
+        template::{Field, Template},
+    },
+    time::UnixMillis,
 };
 
-use super::{InterfaceName, OptionsData, OptionsField, OptionsTemplate, SamplingMethod, table, template};
+use super::{
+    InterfaceName, OptionsData, OptionsField, OptionsTemplate, SamplingMethod, Statistics,
+    statistics::statistics_records, table, template,
+};
 
 /// The one selector of the domain.
 const SELECTOR_ID: u64 = 1;
@@ -29,14 +35,14 @@ pub(in crate::message) struct OptionsRecord {
     pub with_next: bool,
 }
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Unsigned(u64),
     Float(f64),
     Text(&'a str),
 }
 
 impl OptionsRecord {
-    fn new(template: &'static OptionsTemplate, values: &[Value<'_>]) -> Self {
+    pub(super) fn new(template: &'static OptionsTemplate, values: &[Value<'_>]) -> Self {
         debug_assert_eq!(template.fields.len(), values.len());
         let mut octets = Octets::with_capacity(128);
         for (field, value) in template.fields.iter().zip(values) {
@@ -75,7 +81,9 @@ pub(in crate::message) struct Scope {
 pub(in crate::message) fn longest(templates: &TemplateSet) -> usize {
     let interface = InterfaceName { index: 0, name: String::new(), description: String::new() };
     let data = OptionsData { sampled_one_in: Some(NonZeroU32::MIN), interfaces: vec![interface] };
-    let records = records(templates, &data, Scope { observation_domain_id: 0, exporter_address: [0; 4] });
+    let scope = Scope { observation_domain_id: 0, exporter_address: [0; 4] };
+    let mut records = records(templates, &data, scope);
+    records.extend(statistics_records(templates, &Statistics::default(), UnixMillis(0), scope));
     let with_next = |place: usize, record: &OptionsRecord| match records.get(place + 1) {
         Some(next) if record.with_next => set_len(record) + next.octets.len(),
         _ => record.octets.len(),

@@ -4,6 +4,11 @@ use crate::message::InformationElement as E;
 
 use super::{OptionsField, OptionsTemplate};
 
+/// v9 has its totals in fewer octets, as collectors know them.
+const fn reduced(element: E, length: u16) -> OptionsField {
+    OptionsField { id: element.id(), name: element.name(), length }
+}
+
 const fn field(element: E, length: u16) -> OptionsField {
     if let Some(full) = element.data_type().length() {
         assert!(length == full, "options data have no reduced sizes (TPL-RULE-10)");
@@ -25,6 +30,54 @@ const fn template(id: u16, scopes: usize, fields: &'static [OptionsField]) -> Op
 /// Alone in its template: some collectors do not know it together with others (TPL-RULE-9).
 pub(super) static SAMPLING: OptionsTemplate =
     template(516, 1, &[field(E::OBSERVATION_DOMAIN_ID, 4), field(E::SAMPLING_INTERVAL, 4)]);
+
+/// RFC 7011 section 4.1, with the timeouts.
+pub(super) static METERING: OptionsTemplate = template(
+    512,
+    2,
+    &[
+        field(E::OBSERVATION_DOMAIN_ID, 4),
+        field(E::METERING_PROCESS_ID, 4),
+        field(E::EXPORTED_MESSAGE_TOTAL_COUNT, 8),
+        field(E::EXPORTED_FLOW_RECORD_TOTAL_COUNT, 8),
+        field(E::EXPORTED_OCTET_TOTAL_COUNT, 8),
+        field(E::OBSERVED_FLOW_TOTAL_COUNT, 8),
+        field(E::FLOW_ACTIVE_TIMEOUT, 2),
+        field(E::FLOW_IDLE_TIMEOUT, 2),
+    ],
+);
+
+/// RFC 7011 section 4.2. Both times are 0 where nothing was ignored (STAT-TIME-1).
+pub(super) static METERING_RELIABILITY: OptionsTemplate = template(
+    513,
+    2,
+    &[
+        field(E::OBSERVATION_DOMAIN_ID, 4),
+        field(E::METERING_PROCESS_ID, 4),
+        field(E::IGNORED_PACKET_TOTAL_COUNT, 8),
+        field(E::IGNORED_OCTET_TOTAL_COUNT, 8),
+        field(E::OBSERVATION_TIME_MILLISECONDS, 8),
+        field(E::OBSERVATION_TIME_MILLISECONDS, 8),
+    ],
+);
+
+/// RFC 7011 section 4.3. Both times are 0 where everything was sent.
+pub(super) static EXPORTING_RELIABILITY: OptionsTemplate = template(
+    514,
+    1,
+    &[
+        field(E::EXPORTING_PROCESS_ID, 4),
+        field(E::NOT_SENT_FLOW_TOTAL_COUNT, 8),
+        field(E::NOT_SENT_PACKET_TOTAL_COUNT, 8),
+        field(E::NOT_SENT_OCTET_TOTAL_COUNT, 8),
+        field(E::OBSERVATION_TIME_MILLISECONDS, 8),
+        field(E::OBSERVATION_TIME_MILLISECONDS, 8),
+    ],
+);
+
+/// By which a collector sees that the exporter was started anew.
+pub(super) static SYSTEM_START: OptionsTemplate =
+    template(523, 1, &[field(E::OBSERVATION_DOMAIN_ID, 4), field(E::SYSTEM_INIT_TIME_MILLISECONDS, 8)]);
 
 /// RFC 7011 section 4.4.
 pub(super) static FLOW_KEYS: OptionsTemplate =
@@ -118,9 +171,27 @@ pub(super) static V9_INTERFACES: OptionsTemplate = OptionsTemplate {
     )
 };
 
+/// Totals of the exporter.
+pub(super) static V9_TOTALS: OptionsTemplate = template(
+    514,
+    1,
+    &[
+        SYSTEM,
+        reduced(E::EXPORTED_MESSAGE_TOTAL_COUNT, 4),
+        reduced(E::EXPORTED_FLOW_RECORD_TOTAL_COUNT, 4),
+        field(E::EXPORTED_OCTET_TOTAL_COUNT, 8),
+        field(E::FLOW_ACTIVE_TIMEOUT, 2),
+        field(E::FLOW_IDLE_TIMEOUT, 2),
+    ],
+);
+
 /// Those of IPFIX.
 #[cfg(test)]
-pub(super) static IPFIX: [&OptionsTemplate; 8] = [
+pub(super) static IPFIX: [&OptionsTemplate; 12] = [
+    &METERING,
+    &METERING_RELIABILITY,
+    &EXPORTING_RELIABILITY,
+    &SYSTEM_START,
     &SAMPLING,
     &FLOW_KEYS,
     &COUNT_SELECTOR,

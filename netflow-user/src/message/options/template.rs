@@ -74,12 +74,18 @@ pub(in crate::message) fn templates<'a>(
     if protocol == Protocol::NetflowV9 {
         let of = |wanted: bool, template| wanted.then_some(template);
         let sampling = of(kinds.sampling.is_some(), &table::V9_SAMPLING);
-        return sampling.into_iter().chain(of(kinds.interfaces, &table::V9_INTERFACES)).collect();
+        let interfaces = of(kinds.interfaces, &table::V9_INTERFACES);
+        let totals = of(kinds.statistics.is_some(), &table::V9_TOTALS);
+        return [sampling, interfaces, totals].into_iter().flatten().collect();
     }
     let mut templates: Vec<&OptionsTemplate> = Vec::new();
     if let Some(method) = kinds.sampling {
         templates.push(&table::SAMPLING);
         templates.push(selector(method));
+    }
+    if kinds.statistics.is_some() {
+        templates.extend([&table::METERING, &table::METERING_RELIABILITY, &table::EXPORTING_RELIABILITY]);
+        templates.push(&table::SYSTEM_START);
     }
     let own = fields.any(|field| field.element.space() == crate::message::NumberSpace::Own);
     for (wanted, template) in [

@@ -5,7 +5,8 @@ use netflow_common::{FlowCounters, FlowKey, IpVersion};
 use super::*;
 use crate::{
     message::{
-        Anonymised, Group, InterfaceName, OptionsKinds, SamplingMethod, TemplateChoice, TemplateOptions,
+        Anonymised, Group, InterfaceName, OptionsKinds, Reported, SamplingMethod, Statistics, TemplateChoice,
+        TemplateOptions,
     },
     record::FlowEndReason,
 };
@@ -20,6 +21,7 @@ fn config(message_size: usize) -> PackerConfig {
         template_refresh: Duration::from_secs(60),
         template_refresh_messages: NonZeroU32::new(20).unwrap(),
         options_refresh: Duration::from_secs(60),
+        statistics_interval: Duration::from_secs(60),
         exporter_address: [192, 0, 2, 1],
         sys_up_time_origin: MonotonicNanos(0),
         message_size,
@@ -206,6 +208,7 @@ fn the_message_size_allows_for_the_longest_options_record() {
         sampling: Some(SamplingMethod::Random),
         interfaces: true,
         flow_keys: true,
+        statistics: Some(Reported::default()),
         anonymised: vec![Anonymised { element_id: 8, flags: 3, technique: 6 }],
     };
     let groups = [Group::Encapsulation].into_iter().collect();
@@ -278,5 +281,49 @@ fn a_flow_whose_counters_do_not_fit_takes_several_records_and_adds_up() {
         assert_eq!(found.iter().map(|(octets, _)| octets).sum::<u64>(), octets.iter().sum::<u64>());
         let packets = records.iter().map(|record| record.counters.packets).sum::<u64>();
         assert_eq!(found.iter().map(|(_, packets)| packets).sum::<u64>(), packets);
+    }
+}
+
+#[test]
+fn statistics_have_a_period_of_their_own_and_do_not_keep_data_waiting() {
+    // STAT-PER-1, STAT-CNT-1, STAT-CNT-2
+    for (protocol, id) in [(Protocol::Ipfix, [512, 513, 514, 523].as_slice()), (Protocol::NetflowV9, &[514])]
+    {
+        let options = OptionsKinds { statistics: Some(Reported::default()), ..OptionsKinds::default() };
+        let templates =
+            TemplateSet::new(&TemplateOptions { options, ..TemplateOptions::new(protocol) }).unwrap();
+        let config = PackerConfig { statistics_interval: Duration::from_secs(9), ..config(1472) };
+        let mut packer = Packer::new(config, templates).unwrap();
+        let records = records(IpVersion::V4, 1);
+        let header = if protocol == Protocol::Ipfix { 16 } else { 20 };
+        let mut rounds = Vec::new();
+        for second in 0..30 {
+            let now = Instant { monotonic: MonotonicNanos(second * NANOS_PER_SECOND), unix_nanos: 0 };
+            packer.set_statistics(&Statistics { messages: second, ..Statistics::default() });
+            let message = packer.next_message(&records, now).unwrap();
+            assert_eq!(message.records, 1);
+            let mut sets = &message.octets[header..];
+            let mut found = Vec::new();
+            while let [a, b, c, d, ..] = sets {
+                let set_id = u16::from_be_bytes([*a, *b]);
+                if set_id >= 512 {
+                    found.push(set_id);
+                }
+                if set_id == id[0] {
+                    // Behind the scopes: messages sent before this one.
+                    let total = if protocol == Protocol::Ipfix { &sets[12..20] } else { &sets[8..12] };
+                    assert_eq!(u64::from(*total.last().unwrap()), second);
+                }
+                sets = &sets[usize::from(u16::from_be_bytes([*c, *d]))..];
+            }
+            packer.commit();
+            if !found.is_empty() {
+                assert_eq!(found, id);
+                rounds.push(second);
+            }
+        }
+        assert_eq!(rounds, [0, 3, 6, 9, 18, 27]);
+        packer.announce_statistics();
+        assert_eq!(packer.template_deadline(), MonotonicNanos(0));
     }
 }
