@@ -73,7 +73,7 @@ fn bad_collector_urls_are_refused_with_what_is_wrong() {
         ("udp://host:0", "a number from 1 to 65535"),
         ("host:65536", "a number from 1 to 65535"),
         ("host:flow", "a number from 1 to 65535"),
-        ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp and file"),
+        ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp, file and json"),
         ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
         ("udp://host?color=red", "unknown option 'color', known are protocol, bind"),
         ("udp://host?cert=c.pem", "option 'cert' has no meaning for udp"),

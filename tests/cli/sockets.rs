@@ -1,10 +1,16 @@
 //! What packets to a collector look like on the wire, and options of sockets that cannot be had.
 
-use tests::agent::AgentProcess;
-use tests::judges::Tshark;
-use tests::lab::Namespace;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::support::{assert_refused, flows, netflow, write_pcap};
+use tests::agent::{AgentProcess, Signal, binary};
+use tests::judges::{Nfcapd, Tshark};
+use tests::lab::{MONITOR_INTERFACE, Namespace};
+
+use crate::support::{
+    TEN_FLOWS_PACKETS, assert_refused, assert_stopped, flows, lab, netflow, send_ten_flows, write_pcap,
+};
 
 #[test]
 #[ignore = "needs root: network namespaces"]
@@ -56,4 +62,40 @@ fn options_that_the_kernel_refuses_are_named() {
     }
     let refused = netflow(&["read", capture, "-c", "udp://localhost:9995?bind=2001:db8::1"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_name_that_gets_another_address_is_followed_by_a_new_session() {
+    // UDP-RST-1
+    let lab = lab();
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = directory.path().join("hosts");
+    fs::write(&hosts, "127.0.0.2 collector.test\n").unwrap();
+    let nfcapd = |host: [u8; 4]| Nfcapd::start(&lab.monitor, (host, 9995).into()).unwrap();
+    let (before, after) = (nfcapd([127, 0, 0, 2]), nfcapd([127, 0, 0, 3]));
+
+    // The agent in a mount namespace with a hosts file of its own.
+    let (hosts_path, binary) = (hosts.to_str().unwrap(), binary().unwrap());
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let words = ["--mount", "sh", "-c", script, hosts_path, binary.to_str().unwrap()];
+    let arguments = ["-i", MONITOR_INTERFACE, "--idle-timeout", "1s", "-c", "collector.test:9995?resolve=1s"];
+    let unshare = Path::new("/usr/bin/unshare");
+    let mut agent = AgentProcess::start_program(unshare, &lab.monitor, &words, &arguments).unwrap();
+    let sent = |records: u64| {
+        move |ledger: &tests::ledger::Ledger| Ok(ledger.number("/destinations/0/sent/records")? == records)
+    };
+    send_ten_flows(&lab);
+    agent.wait_for_ledger("records", sent(10)).unwrap();
+    fs::write(&hosts, "127.0.0.3 collector.test\n").unwrap();
+    let said = "collector collector.test:9995: its address is 127.0.0.3:9995 now";
+    agent.process().wait_for_stderr(said, Duration::from_secs(30)).unwrap();
+    send_ten_flows(&lab);
+    agent.wait_for_ledger("records", sent(20)).unwrap();
+    assert_stopped(&agent.stop(Signal::TERM).unwrap(), 2 * TEN_FLOWS_PACKETS);
+    for nfcapd in [before, after] {
+        let summary = nfcapd.stop().unwrap().summary;
+        assert_eq!((summary.flows, summary.packets), (10, TEN_FLOWS_PACKETS), "{summary:?}");
+        assert_eq!((summary.sequence_errors, summary.bad_packets), (0, 0), "{summary:?}");
+    }
 }

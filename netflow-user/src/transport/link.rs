@@ -185,7 +185,8 @@ impl Link {
         match self {
             Self::Tcp(transport) => transport.event(clock).await,
             Self::Dtls(transport) => transport.event(clock).await,
-            Self::Udp(_) | Self::File(_) | Self::Json(_) => std::future::pending().await,
+            Self::Udp(transport) => transport.event(clock).await,
+            Self::File(_) | Self::Json(_) => std::future::pending().await,
         }
     }
 

@@ -19,6 +19,7 @@ mod file_url;
 mod json_lines;
 mod link;
 mod pace;
+mod resolver;
 mod socket_options;
 mod spool_options;
 mod tcp;

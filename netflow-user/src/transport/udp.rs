@@ -16,7 +16,10 @@ use tokio::net::UdpSocket;
 
 use super::destination::Destination;
 use super::error::TransportError;
+use super::resolver::Resolver;
 use super::socket_options::SocketOptions;
+use super::tcp::Event;
+use crate::time::MonotonicNanos;
 
 /// Octets of a message that fill an Ethernet frame over IPv4: 1500 less 20 (IPv4) and 8 (UDP). The
 /// default limit even where the path takes more (loopback: 65,536), since collectors read into buffers
@@ -75,6 +78,8 @@ pub struct UdpTransport {
     peer: SocketAddr,
     message_size: Option<usize>,
     counters: UdpCounters,
+    /// Where the Collector has a name.
+    resolver: Option<Box<Resolver>>,
 }
 
 impl UdpTransport {
@@ -87,7 +92,10 @@ impl UdpTransport {
         let mut first_error = None;
         for peer in destination.resolve().await? {
             match Self::connect(peer, &destination.socket, message_size) {
-                Ok(transport) => return Ok(transport),
+                Ok(transport) => {
+                    let resolver = Resolver::new(destination).map(Box::new);
+                    return Ok(Self { resolver, ..transport });
+                }
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
@@ -113,7 +121,7 @@ impl UdpTransport {
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         socket.connect(&peer.into()).map_err(|source| TransportError::Connect { peer, source })?;
         let socket = UdpSocket::from_std(socket.into()).map_err(open)?;
-        Ok(Self { socket, peer, message_size, counters: UdpCounters::default() })
+        Ok(Self { socket, peer, message_size, counters: UdpCounters::default(), resolver: None })
     }
 
     /// The Collector.
@@ -136,6 +144,27 @@ impl UdpTransport {
     pub fn message_limit(&self) -> usize {
         let default = if self.peer.is_ipv4() { DEFAULT_LIMIT_IPV4 } else { DEFAULT_LIMIT_IPV6 };
         self.path_limit().min(self.message_size.unwrap_or(default))
+    }
+
+    /// Waits until the Collector's name means another address, and then has a new socket to it: a new Transport Session.
+    /// Loses nothing when it is dropped. `clock` reads the monotonic clock.
+    pub async fn event(&mut self, clock: impl Fn() -> MonotonicNanos) -> Event {
+        let trouble = self.counters.refused + self.counters.unreachable + self.counters.not_sent;
+        loop {
+            let Some(resolver) = &mut self.resolver else { return std::future::pending().await };
+            let found = resolver.changed(self.peer, trouble, &clock).await;
+            let options = &resolver.destination().socket;
+            for peer in found {
+                match Self::connect(peer, options, self.message_size) {
+                    Ok(Self { socket, .. }) => {
+                        tracing::info!("collector {}: its address is {peer} now", resolver.destination());
+                        (self.socket, self.peer) = (socket, peer);
+                        return Event::Connected;
+                    }
+                    Err(error) => tracing::debug!("{error}"),
+                }
+            }
+        }
     }
 
     /// Sends one datagram, waiting while the send buffer is full. An error means that this datagram was
