@@ -81,8 +81,8 @@ impl FlowKey {
         bytemuck::cast([a, b, c, d, ports & PORTS, protocol & PROTOCOL])
     }
 
-    /// [`Self::session`] of the UDP packets from one end to the other (addresses of one IP version).
-    pub fn of_udp(from: (IpAddr, u16), to: (IpAddr, u16)) -> Self {
+    /// [`Self::session`] of the packets of a protocol with ports from one end to the other (addresses of one IP version).
+    pub fn of_session(protocol: u8, from: (IpAddr, u16), to: (IpAddr, u16)) -> Self {
         let address = |address| match address {
             IpAddr::V4(address) => Address::from_ipv4(address.octets()),
             IpAddr::V6(address) => Address::from_ipv6(address.octets()),
@@ -92,15 +92,19 @@ impl FlowKey {
             destination_address: address(to.0),
             source_port: NetworkU16::new(from.1),
             destination_port: NetworkU16::new(to.1),
-            protocol: Self::UDP,
+            protocol,
             ip_version: if from.0.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 },
             ports: Ports::PRESENT,
             ..Self::default()
         }
     }
 
+    /// protocolIdentifier of TCP.
+    pub const TCP: u8 = 6;
     /// protocolIdentifier of UDP.
     pub const UDP: u8 = 17;
+    /// protocolIdentifier of SCTP.
+    pub const SCTP: u8 = 132;
 }
 
 #[cfg(test)]
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn of_a_session_stays_what_its_ends_know() {
         let (from, to) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let key = FlowKey::of_udp((from, 40_000), (to, 4739));
+        let key = FlowKey::of_session(FlowKey::UDP, (from, 40_000), (to, 4739));
         let seen = FlowKey { interface: 7, vlan_id: 5, class_of_service: 0xb8, direction: 1, ..key };
         assert_eq!(seen.session(), key);
         assert_ne!(FlowKey { destination_port: NetworkU16::new(4740), ..seen }.session(), key);

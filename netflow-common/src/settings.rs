@@ -25,8 +25,8 @@ pub struct Settings {
     pub own_export: u8,
     /// 1: a SYN without ACK leaves [`crate::INITIAL_SYN`] beside the control bits of its flow.
     pub mark_initial_syn: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1: of TCP and SCTP too, not of UDP alone.
+    pub own_connections: u8,
     /// Groups of measured values, by [`crate::Group::bit`]: wide entries only.
     pub groups: u32,
     /// Tunnels that are looked into, by [`crate::Tunnel::bit`]: wide entries only.

@@ -63,7 +63,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     masked: 0,
     own_export: 0,
     mark_initial_syn: 0,
-    reserved: 0,
+    own_connections: 0,
     groups: 0,
     tunnels: 0,
     seed: 0,

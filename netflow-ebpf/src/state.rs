@@ -95,7 +95,7 @@ impl FragmentState for Fragments {
     }
 }
 
-/// Local UDP ports of the agent's own sockets, a bit each.
+/// Local ports of the agent's own sockets, a bit each.
 #[btf_map]
 static OWN_PORTS: Array<u64, { (u16::MAX as usize + 1) / u64::BITS as usize }> = Array::new();
 
@@ -104,10 +104,11 @@ static OWN_PORTS: Array<u64, { (u16::MAX as usize + 1) / u64::BITS as usize }> =
 static OWN_EXPORT: HashMap<FlowKey, u8, SET_AT_LOAD> = HashMap::new();
 
 /// Whether it is a message that this exporter sends. Almost every other packet costs two comparisons, or one bit more
-/// if it is UDP.
+/// if it is UDP (or TCP or SCTP, where the exporter has connections).
 #[inline(always)]
 pub(crate) fn is_own_export(key: &FlowKey) -> bool {
-    if key.protocol != FlowKey::UDP {
+    let is_connection = || key.protocol == FlowKey::TCP || key.protocol == FlowKey::SCTP;
+    if key.protocol != FlowKey::UDP && (setting!(own_connections) == 0 || !is_connection()) {
         return false;
     }
     let port = u32::from(key.source_port.value());

@@ -149,6 +149,8 @@ impl RunConfig {
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
                 measure: measured.measure,
                 filter: filter(run.filter.as_deref())?,
+                // Decided with the collectors.
+                own_connections: false,
                 own_export: match run.exclude_own_export {
                     cli::ExcludeOwnExport::On => OwnExport::LeftOutWhereSent,
                     cli::ExcludeOwnExport::Off => OwnExport::Metered,

@@ -9,7 +9,9 @@ use tests::frames::{frame, udp};
 use tests::judges::{Nfcapd, Tshark};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
 use tests::ledger::Ledger;
+use tests::process::{command, run};
 use tests::raw::RawSender;
+use tests::stream_sink::StreamSink;
 
 const V9: u16 = 2055;
 const IPFIX: u16 = 4739;
@@ -137,4 +139,46 @@ fn messages_over_loopback_are_counted_and_not_metered() {
     assert_eq!(outcome.number("/packets/in_records"), 2 * FLOWS);
     let said = &outcome.stopped.stderr;
     assert!(said.contains("each packet between programs of this host is metered\n"), "{said}");
+}
+
+/// Over TCP: the socket is there only when the meter runs already, and each new connection has another.
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn segments_of_each_new_connection_are_counted_and_not_metered() {
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let files = tempfile::TempDir::new().unwrap();
+    let address = SocketAddr::new("10.77.0.1".parse().unwrap(), IPFIX);
+    let url = format!("tcp://{address}?retry=1s");
+    let arguments = [&["-i", MONITOR_INTERFACE], TIMES, &["-c", &url]].concat();
+    let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    for round in 1..=2 {
+        let sink = StreamSink::start(&lab.generator, address, files.path(), &round.to_string()).unwrap();
+        let own = agent.ledger().unwrap().number("/packets/own_export").unwrap();
+        send_flows(&sender, round);
+        agent
+            .wait_for_ledger("records", |ledger| {
+                let sent = ledger.number("/destinations/0/sent/records")?;
+                Ok(sent >= FLOWS * u64::from(round) && ledger.number("/packets/own_export")? > own)
+            })
+            .unwrap();
+        sink.stop().unwrap();
+    }
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.ledger.as_ref().unwrap().0["balanced"], true, "{}", stopped.stderr);
+    let mut packets = 0;
+    for entry in std::fs::read_dir(files.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let program = tests::agent::binary().unwrap();
+        let arguments = ["collect", "--format", "json", path.to_str().unwrap()];
+        let lines = run(command(program.to_str().unwrap(), arguments)).unwrap().stdout;
+        for line in lines.lines() {
+            let flow: Value = serde_json::from_str(line).unwrap();
+            if flow["destinationTransportPort"].as_u64() == Some(IPFIX.into()) {
+                packets += flow["packetDeltaCount"].as_u64().unwrap();
+            }
+        }
+    }
+    // What opens and ends a connection is no message: SYN, ACK, FIN, and their like for attempts that were refused.
+    assert!(packets <= 20, "{packets} packets to the collector were metered");
 }

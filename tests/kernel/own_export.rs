@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use netflow_common::Skip;
+use netflow_common::{FlowKey, Skip};
 use netflow_ebpf::packet::LinkType;
 use netflow_user::kernel::{EntryPoint, Flip, Link, LoadOptions, Measure, OwnExport, SessionSocket};
 use tests::frames::{ETHERTYPE_IPV4, ETHERTYPE_VLAN, ethernet, frame, icmp, ip, tcp, udp, vlan};
@@ -15,7 +15,11 @@ const V6: [&str; 2] = ["[2001:db8::1]:40001", "[2001:db8::2]:4739"];
 const MESSAGE: &[u8] = &[7; 200];
 
 fn sockets() -> [SessionSocket; 2] {
-    [V4, V6].map(|[local, peer]| SessionSocket { local: address(local), peer: address(peer) })
+    [V4, V6].map(|[local, peer]| SessionSocket {
+        protocol: FlowKey::UDP,
+        local: address(local),
+        peer: address(peer),
+    })
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -136,4 +140,35 @@ fn a_message_in_a_tunnel_that_is_looked_into_is_left_out() {
     let message = udp(local, peer, MESSAGE);
     let outer = ip(address("198.51.100.1:0").ip(), address("198.51.100.2:0").ip(), 4, &message);
     assert_eq!(left_out(&mut meter, entry, &outer), (1, message.len() as u64));
+}
+
+/// TCP and SCTP cost nothing where the exporter has no such connection, and are known where it has.
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn segments_of_a_connection_are_left_out_where_the_exporter_has_connections() {
+    let entry = EntryPoint::TcEgress(Link::Ethernet);
+    let [local, peer] = V4.map(address);
+    let message = tcp(local, peer, 0x18, 1, MESSAGE);
+    for measure in [Measure::DEFAULT, EVERYTHING] {
+        for own_connections in [false, true] {
+            let options = LoadOptions {
+                own_export: OwnExport::LeftOutWhereSent,
+                own_connections,
+                measure,
+                ..LOAD_OPTIONS
+            };
+            let mut meter = KernelMeter::load_at(&options, entry).unwrap();
+            let [session, _] = sockets();
+            meter.kernel.leave_out(SessionSocket { protocol: FlowKey::TCP, ..session }).unwrap();
+            let expected = if own_connections { (1, message.len() as u64) } else { (0, 0) };
+            assert_eq!(left_out(&mut meter, entry, &message), expected, "{own_connections}");
+            for other in [
+                udp(local, peer, MESSAGE),
+                tcp(peer, local, 0x10, 1, b""),
+                tcp(local, local, 0x18, 1, MESSAGE),
+            ] {
+                assert_eq!(left_out(&mut meter, entry, &other), (0, 0));
+            }
+        }
+    }
 }

@@ -40,6 +40,7 @@ pub const LOAD_OPTIONS: LoadOptions = LoadOptions {
     measure: Measure::DEFAULT,
     filter: None,
     own_export: OwnExport::Metered,
+    own_connections: false,
 };
 
 /// The values of an entry, default or wide.

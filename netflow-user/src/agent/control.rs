@@ -8,14 +8,14 @@ use std::{
 };
 
 use rustix::event::{EventfdFlags, eventfd};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tracing::info;
 
 use super::{AgentError, error::chain, flow::Flow, interfaces::attach, meter::Meter};
 use crate::{
     clock,
     interface::{Attempt, Interface},
-    kernel::AttachOptions,
+    kernel::{AttachOptions, SessionSocket},
     message::InterfaceName,
     record::FlowEndReason,
 };
@@ -39,6 +39,15 @@ pub(super) enum Command {
     },
     /// Options data name these interfaces from now on.
     Table(Vec<InterfaceName>),
+    /// What a session has sent and will send is this exporter's own: a new socket, and the one that is no more.
+    Own {
+        /// Is about to send.
+        opened: Option<SessionSocket>,
+        /// Sends no longer.
+        closed: Option<SessionSocket>,
+        /// Told when it is done; gone when it will not be.
+        done: oneshot::Sender<()>,
+    },
     /// It has another name; its flows go on.
     Renamed {
         /// ifIndex.
@@ -58,19 +67,22 @@ pub(super) struct Outcome {
 
 /// Commands on their way to the metering thread, which are carried out in their order.
 pub(super) struct Control {
-    queue: Mutex<VecDeque<Command>>,
+    /// `None`: nobody carries them out any more.
+    queue: Mutex<Option<VecDeque<Command>>>,
     event: OwnedFd,
 }
 
 impl Control {
     pub(super) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { queue: Mutex::default(), event })
+        Ok(Self { queue: Mutex::new(Some(VecDeque::new())), event })
     }
 
     /// Gives a command; does not wait for it.
     pub(super) fn send(&self, command: Command) {
-        self.queue().push_back(command);
+        if let Some(queue) = &mut *self.queue() {
+            queue.push_back(command);
+        }
         // It can only fail where the thread is told already.
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
@@ -78,10 +90,15 @@ impl Control {
     /// Takes all commands, in their order.
     fn take(&self) -> VecDeque<Command> {
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
-        std::mem::take(&mut *self.queue())
+        self.queue().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Command>> {
+    /// What is asked for from now on is not done.
+    pub(super) fn close(&self) {
+        *self.queue() = None;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Option<VecDeque<Command>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,6 +132,16 @@ impl<F: Flow> Meter<F> {
                 }
                 Command::Table(interfaces) => {
                     self.outflow.announce(None, |options| options.interfaces = interfaces);
+                }
+                Command::Own { opened, closed, done } => {
+                    if let Some(socket) = closed {
+                        self.kernel.take_back(&socket)?;
+                    }
+                    if let Some(socket) = opened {
+                        self.kernel.leave_out(socket)?;
+                    }
+                    // A session that is over does not wait for it.
+                    let _ = done.send(());
                 }
                 Command::Renamed { index, name } => self.outflow.renamed(index, &name),
                 Command::Attach { ticket, interface } => {

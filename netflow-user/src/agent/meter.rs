@@ -188,6 +188,7 @@ impl<F: Flow> Meter<F> {
             debug!("the metering thread keeps its priority: {error}");
         }
         let failed = self.meter(interval, &stop).and_then(|()| self.drain_both()).err();
+        self.control.close();
         // Whatever failed: the flows that are there are exported, and the books tell what is missing.
         self.kernel.detach_all();
         let now = clock::read(&mut self.kernel).map_or_else(|_| clock::now(), |(now, _)| now);

@@ -55,10 +55,11 @@ use crate::{
     config::{CollectConfig, FlowsConfig, RunConfig},
     drain::{Drain, Entry, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
-    kernel::{Flip, Kernel, SessionSocket, Width},
+    kernel::{Flip, Kernel, OwnExport, Width},
     ledger::Ledger,
     message::{InformationElement, KeyElement},
     route::{Follower, Routes},
+    transport::Target,
 };
 
 /// Entries of the one width.
@@ -77,6 +78,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let mut metered = Metered::choose(&config).await?;
     config.load.own_export = metered.leave_out(config.load.own_export);
+    config.load.own_connections = config.export.destinations.iter().any(Target::has_connections);
     let mut kernel = Kernel::load(&config.load)?;
     let sizes = *kernel.sizes();
     if sizes.map_size < config.load.map_size {
@@ -98,16 +100,19 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let mut collector = Collector::open(&config.export).await?;
     let destinations = collector.destinations(&config.export);
     let pacing = config.export.rate.map_or(Pacing::Spread(config.drain_interval), Pacing::Rate);
+    let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
     let mut outlets = Vec::new();
     for destination in &destinations {
         let clock = SessionClock::Live(Arc::clone(&kernel_clock));
         // sysUpTime counts from the machine's start, as on a router: no packet is older.
         let origin = kernel_clock.start();
-        let outlet = Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?;
+        let told = (config.load.own_export != OwnExport::Metered).then(|| Arc::clone(&control));
+        let outlet =
+            Session::start(destination, &config.export, pacing, clock, origin, &mut ledger, told).await?;
         // Nothing is attached yet, so no message has been seen before the kernel knows whose it is; and the sockets
         // stay open for as long as anything is attached.
-        if let Some((local, peer)) = outlet.ends {
-            kernel.leave_out(SessionSocket { local, peer })?;
+        if let Some(socket) = outlet.socket {
+            kernel.leave_out(socket)?;
         }
         outlets.push(outlet);
     }
@@ -129,7 +134,6 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         options.sampled_one_in = config.export.sampling.map(|(_, one_in)| one_in);
         options.interfaces = metered.table().unwrap_or_default();
     });
-    let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
     let (outcomes, attached) = mpsc::unbounded_channel();
     let stop =
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;

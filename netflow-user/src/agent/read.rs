@@ -78,7 +78,9 @@ where
     let mut outlets = Vec::new();
     for destination in &collector.destinations(&config.export) {
         let clock = SessionClock::Capture(reader.instant());
-        outlets.push(Session::start(destination, &config.export, pacing, clock, origin, &mut ledger).await?);
+        outlets.push(
+            Session::start(destination, &config.export, pacing, clock, origin, &mut ledger, None).await?,
+        );
     }
     config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
     let terminated = terminated()?;

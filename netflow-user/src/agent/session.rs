@@ -7,7 +7,9 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
-    AgentError, json,
+    AgentError,
+    control::Control,
+    json,
     messages::{Messages, Way},
     queue::{Batch, Queue, volume},
     spread,
@@ -15,6 +17,7 @@ use super::{
 use crate::{
     clock::{self, KernelClock},
     config::ExportConfig,
+    kernel::SessionSocket,
     ledger::{DestinationBooks, Ledger, NotSent},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
@@ -79,6 +82,10 @@ pub(super) struct Session {
     spooling: Option<Spooling>,
     /// For statistics.
     noticed: statistics::Noticed,
+    /// Who is told of its sockets, if anybody is to know.
+    control: Option<Arc<Control>>,
+    /// The socket that was told of last.
+    socket: Option<SessionSocket>,
     at: Option<Instant>,
     health: Health,
     last_trouble: MonotonicNanos,
@@ -101,6 +108,7 @@ impl Session {
         clock: SessionClock,
         origin: MonotonicNanos,
         ledger: &mut Ledger,
+        control: Option<Arc<Control>>,
     ) -> Result<Outlet, AgentError> {
         let mut link = Link::open(destination, config.message_size).await?;
         link.translate_by(json::translator);
@@ -112,7 +120,7 @@ impl Session {
             link.peer(),
             messages.message_size()
         );
-        let ends = link.ends();
+        let socket = socket(&link);
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
         let spooling = match destination.spool() {
@@ -141,6 +149,8 @@ impl Session {
             unacknowledged: Unacknowledged::default(),
             spooling,
             noticed: statistics::Noticed::default(),
+            control,
+            socket,
             at: None,
             health: Health::Good,
             last_trouble: MonotonicNanos(0),
@@ -154,7 +164,7 @@ impl Session {
             }
             session.abandon();
         });
-        Ok(Outlet { queue, ends, abandon, task })
+        Ok(Outlet { queue, socket, abandon, task })
     }
 
     async fn run(&mut self) {
@@ -360,6 +370,12 @@ impl Session {
         }
         self.health = health;
     }
+}
+
+/// The socket of a link, if it has one now.
+fn socket(link: &Link) -> Option<SessionSocket> {
+    let (local, peer) = link.ends()?;
+    Some(SessionSocket { protocol: link.protocol_identifier()?, local, peer })
 }
 
 /// Waits so long, or for ever.

@@ -49,6 +49,8 @@ pub struct LoadOptions {
     pub filter: Option<Arc<Filter>>,
     /// Which messages of this exporter are left out.
     pub own_export: OwnExport,
+    /// Whether some of them go over TCP or SCTP.
+    pub own_connections: bool,
 }
 
 /// First fragments that are remembered: 40 octets of key and 8 of value each.
@@ -129,7 +131,7 @@ impl Kernel {
             masked: measure.masks().is_some().into(),
             own_export: options.own_export as u8,
             mark_initial_syn: measure.mark_initial_syn.into(),
-            reserved: 0,
+            own_connections: options.own_connections.into(),
             groups: measure.groups,
             tunnels: measure.tunnels,
             // Nobody outside can tell which flows are chosen.
@@ -223,6 +225,7 @@ mod tests {
         measure: Measure::DEFAULT,
         filter: None,
         own_export: OwnExport::Metered,
+        own_connections: false,
     };
 
     #[test]

@@ -1,7 +1,7 @@
 //! What this exporter sends is told to the kernel program, so that it does not meter it.
 //!
 //! In: both ends of each Transport Session's socket. Out: a bit for its local port, which is what the program asks
-//! of each UDP packet, and an entry of its addresses and ports, which decides.
+//! of each UDP packet (and of TCP and SCTP, where the exporter has connections), and an entry of its addresses and ports, which decides.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -28,9 +28,11 @@ pub enum OwnExport {
     LeftOut = 2,
 }
 
-/// The ends of a Transport Session over UDP.
+/// The ends of a Transport Session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SessionSocket {
+    /// protocolIdentifier: UDP, TCP or SCTP.
+    pub protocol: u8,
     /// The Exporting Process's.
     pub local: SocketAddr,
     /// The Collecting Process's.
@@ -40,7 +42,8 @@ pub struct SessionSocket {
 impl SessionSocket {
     /// What the program makes of its packets.
     fn key(&self) -> FlowKey {
-        FlowKey::of_udp(
+        FlowKey::of_session(
+            self.protocol,
             (self.local.ip().to_canonical(), self.local.port()),
             (self.peer.ip().to_canonical(), self.peer.port()),
         )

@@ -51,6 +51,11 @@ impl Target {
         }
     }
 
+    /// Whether its messages go over TCP or SCTP.
+    pub fn has_connections(&self) -> bool {
+        matches!(self, Self::Collector(destination) if TransportKind::RELIABLE.contains(&destination.transport))
+    }
+
     /// What to send there.
     pub fn protocol(&self) -> ExportProtocol {
         match self {
@@ -141,6 +146,15 @@ impl Link {
             Self::Udp(transport) => Some((transport.local().ok()?, transport.peer())),
             Self::Tcp(transport) => transport.ends(),
             Self::Dtls(transport) => transport.ends(),
+            Self::File(_) | Self::Json(_) => None,
+        }
+    }
+
+    /// The protocol that its packets state in their IP headers, if it has a socket (IANA, Protocol Numbers).
+    pub fn protocol_identifier(&self) -> Option<u8> {
+        match self {
+            Self::Tcp(_) => Some(6),
+            Self::Udp(_) | Self::Dtls(_) => Some(17),
             Self::File(_) | Self::Json(_) => None,
         }
     }

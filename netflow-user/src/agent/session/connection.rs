@@ -1,10 +1,11 @@
 //! A session over connections: what it does when one comes about or breaks, and when its messages count as sent.
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{Health, Session, Spooling};
 use crate::{
-    agent::chain,
+    agent::{chain, control::Command},
     clock,
     ledger::NotSent,
     transport::{Event, TransportError},
@@ -50,6 +51,7 @@ impl Session {
             Event::Connected => {
                 info!("collector {}: connected", self.link.peer());
                 self.health = Health::Good;
+                self.leave_out().await;
                 if !self.begin_replay() {
                     self.messages.restart();
                     self.send(true).await;
@@ -57,6 +59,17 @@ impl Session {
             }
             Event::Disconnected(error) => self.disconnected(&error),
         }
+    }
+
+    /// Has the messages to come known as this exporter's own, before the first of them.
+    async fn leave_out(&mut self) {
+        let Some(control) = &self.control else { return };
+        let opened = super::socket(&self.link);
+        let closed = std::mem::replace(&mut self.socket, opened);
+        let (done, is_done) = oneshot::channel();
+        control.send(Command::Own { opened, closed, done });
+        // It is not done where nothing is metered any more.
+        let _ = is_done.await;
     }
 
     /// What has arrived is sent; it counts when that is known.

@@ -1,16 +1,16 @@
 //! The meter's end of a session: its queue, and how it is ended.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
 
-use crate::agent::queue::Queue;
+use crate::{agent::queue::Queue, kernel::SessionSocket};
 
 /// The meter's end of a session.
 pub(in crate::agent) struct Outlet {
     pub(in crate::agent) queue: Arc<Queue>,
-    /// The ends of its socket: this host's, the collector's.
-    pub(in crate::agent) ends: Option<(SocketAddr, SocketAddr)>,
+    /// Its socket, where it has one at once.
+    pub(in crate::agent) socket: Option<SessionSocket>,
     pub(super) abandon: Arc<Notify>,
     pub(super) task: tokio::task::JoinHandle<()>,
 }

@@ -49,6 +49,8 @@ fn session(link: Link, books: Arc<DestinationBooks>) -> Session {
         unacknowledged: Unacknowledged::default(),
         spooling: None,
         noticed: statistics::Noticed::default(),
+        control: None,
+        socket: None,
         at: None,
         health: Health::Good,
         last_trouble: MonotonicNanos(0),
