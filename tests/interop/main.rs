@@ -12,6 +12,7 @@ mod facts;
 mod file;
 mod files;
 mod judge;
+mod matrix;
 mod rows;
 mod sampled;
 mod secured;

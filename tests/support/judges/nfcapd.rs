@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::DecodedFlow;
 use crate::lab::Namespace;
 use crate::process::{Process, command, run};
 
@@ -112,6 +113,11 @@ impl NfcapdVerdict {
         if text.contains(NO_FLOWS) { Ok(Vec::new()) } else { Ok(serde_json::from_str(&text)?) }
     }
 
+    /// The flows of its records: those of biflows are two. nfdump shows ICMP's type and code apart from ports.
+    pub fn flows(&self) -> Result<Vec<DecodedFlow>> {
+        Ok(self.records()?.iter().flat_map(flows).collect())
+    }
+
     /// Its records in another of nfdump's formats: `csv`, `raw` (the only one with end reasons) or `fmt:...`.
     pub fn lines(&self, format: &str) -> Result<Vec<String>> {
         let text = self.nfdump(format)?;
@@ -140,6 +146,24 @@ impl NfcapdVerdict {
         nfdump.env("TZ", "UTC");
         Ok(run(nfdump)?.stdout)
     }
+}
+
+fn flows(record: &Value) -> Vec<DecodedFlow> {
+    let number = |name: &str| record[name].as_u64().unwrap_or(0);
+    let address = |which: &str| {
+        let text = record[format!("{which}4_addr")].as_str().or(record[format!("{which}6_addr")].as_str());
+        text.and_then(|text| text.parse().ok())
+    };
+    let flow = DecodedFlow {
+        source: address("src"),
+        destination: address("dst"),
+        protocol: number("proto") as u8,
+        source_port: number("src_port") as u16,
+        destination_port: number("dst_port") as u16,
+        packets: number("in_packets"),
+        octets: number("in_bytes"),
+    };
+    flow.with_reverse(number("out_packets"), number("out_bytes"))
 }
 
 const NO_FLOWS: &str = "No matching flows";

@@ -134,6 +134,10 @@ impl TsharkCapture {
                 tshark.args(["-o", &format!("{layer}.check_checksum:TRUE")]);
             }
         }
+        if !self.decode_as.is_empty() {
+            // Templates with more fields than 60 are left out otherwise.
+            tshark.args(["-o", "cflow.max_template_fields:200"]);
+        }
         tshark.args(arguments);
         tshark
     }

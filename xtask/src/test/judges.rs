@@ -1,6 +1,7 @@
 //! The programs that tests use: collectors and dissectors as judges, tools that make networks and traffic.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -37,8 +38,37 @@ const fn judge(package: &'static str, program: &'static str, services: &'static 
     Judge { package, program, services }
 }
 
+/// A decoder from the Python registry: no packages of its own, nothing but Python's library.
+const NETFLUME: &str = "netflume==0.6.0";
+
+/// Makes a Python environment with it in the target directory, where the tests look for it.
+fn netflume(apt: &mut Apt) -> Result<()> {
+    let environment = process::target_dir()?.join("netflume");
+    let python = environment.join("bin/python");
+    let is_here = || process::output(Command::new(&python).args(["-c", "import netflume"])).is_some();
+    if is_here() {
+        return Ok(());
+    }
+    let make = || process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+    if make().is_none() {
+        apt.install(&["python3-venv"])?;
+        if make().is_none() {
+            bail!("python3 -m venv {} failed", environment.display());
+        }
+    }
+    process::step(
+        &format!("installing {NETFLUME}"),
+        Command::new(&python).args(["-m", "pip", "install", NETFLUME]),
+    )
+}
+
 /// Installs the packages that are missing.
 pub fn ensure(apt: &mut Apt) -> Result<()> {
+    packages(apt)?;
+    netflume(apt)
+}
+
+fn packages(apt: &mut Apt) -> Result<()> {
     let missing: Vec<&Judge> = JUDGES.iter().filter(|judge| process::find(judge.program).is_none()).collect();
     if missing.is_empty() {
         eprintln!("test programs: all {} are here", JUDGES.len());
