@@ -20,6 +20,7 @@ pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod framing;
 pub mod key;
 pub mod ledger;
 pub mod measured;

@@ -8,10 +8,7 @@ use tokio::time::timeout;
 
 use super::inbox::{Ending, Event, Gone, Inbox};
 use super::peer::Peer;
-
-/// Message Header: version, Length.
-const HEADER_LEN: usize = 16;
-const VERSION: u16 = 10;
+use crate::framing::{HEADER_LEN, message_length};
 
 /// How long a message may take from its first octet to its last, and the first one to begin. Between messages
 /// an exporter may be silent for as long as it likes.
@@ -67,14 +64,12 @@ pub(super) fn patience() -> Duration {
 async fn next_message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut header = [0; HEADER_LEN];
     reader.read_exact(&mut header[..2]).await?;
-    if header[..2] != VERSION.to_be_bytes() {
+    // With a Length that is one, since it is not there yet: only the version is judged.
+    if message_length(&[header[0], header[1], 0xff, 0xff]).is_none() {
         return Ok(None);
     }
     reader.read_exact(&mut header[2..4]).await?;
-    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if length < HEADER_LEN {
-        return Ok(None);
-    }
+    let Some(length) = message_length(&header) else { return Ok(None) };
     reader.read_exact(&mut header[4..]).await?;
     let mut octets = vec![0; length];
     octets[..HEADER_LEN].copy_from_slice(&header);

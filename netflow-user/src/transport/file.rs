@@ -13,13 +13,11 @@ use std::{
 };
 
 use super::error::TransportError;
-use crate::time::{Instant, MonotonicNanos};
+use crate::{
+    framing::{HEADER_LEN, LONGEST_MESSAGE, message_length},
+    time::{Instant, MonotonicNanos},
+};
 
-/// The longest message (RFC 7011 section 3.1).
-const LONGEST_MESSAGE: usize = 65_535;
-/// Message Header: version, Length.
-const HEADER_LEN: usize = 16;
-const VERSION: u16 = 10;
 /// Behind the name of a file that is not complete.
 const PART: &str = ".part";
 
@@ -295,13 +293,11 @@ fn whole_messages(file: &mut File) -> io::Result<u64> {
     let mut header = [0; HEADER_LEN];
     while length - whole >= HEADER_LEN as u64 {
         reader.read_exact(&mut header)?;
-        let [version, stated] = [0, 2].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
-        let end = whole + u64::from(stated);
-        if version != VERSION || usize::from(stated) < HEADER_LEN || end > length {
+        let Some(stated) = message_length(&header).filter(|&stated| whole + stated as u64 <= length) else {
             break;
-        }
-        reader.seek_relative(i64::from(stated) - HEADER_LEN as i64)?;
-        whole = end;
+        };
+        reader.seek_relative((stated - HEADER_LEN) as i64)?;
+        whole += stated as u64;
     }
     Ok(whole)
 }

@@ -2,17 +2,16 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     net::{Ipv6Addr, SocketAddr},
     path::Path,
 };
 
 use super::{Spooled, Spooling};
-use crate::{agent::AgentError, collect::Collector, ledger::Volume, transport::TransportError};
+use crate::{
+    agent::AgentError, collect::Collector, framing::read_message, ledger::Volume, transport::TransportError,
+};
 
-/// The longest message (RFC 7011 section 3.1).
-const LONGEST_MESSAGE: usize = 65_535;
-const HEADER_LEN: usize = 16;
 /// Where its sequence number stands.
 const SEQUENCE_NUMBER: std::ops::Range<usize> = 8..12;
 
@@ -108,11 +107,11 @@ fn cut(mut file: File, path: &Path, head: u64, done: u64) -> io::Result<()> {
     file.read_exact(&mut octets)?;
     rest.write_all(&octets)?;
     // The first message that is cut out has the number that the first of the rest is to have.
-    let first = if next_message(&mut file, &mut octets)? { sequence_number(&octets) } else { 0 };
+    let first = if read_message(&mut file, &mut octets)? { sequence_number(&octets) } else { 0 };
     file.seek(SeekFrom::Start(done))?;
     let mut file = BufReader::with_capacity(1 << 16, file);
     let mut gap = None;
-    while next_message(&mut file, &mut octets)? {
+    while read_message(&mut file, &mut octets)? {
         let stated = sequence_number(&octets);
         let gap = *gap.get_or_insert(stated.wrapping_sub(first));
         octets[SEQUENCE_NUMBER].copy_from_slice(&stated.wrapping_sub(gap).to_be_bytes());
@@ -126,22 +125,6 @@ fn sequence_number(message: &[u8]) -> u32 {
     message[SEQUENCE_NUMBER].iter().fold(0, |number, octet| number << 8 | u32::from(*octet))
 }
 
-/// Reads a whole message; false at the end of the file, or where there is none.
-fn next_message(file: &mut impl io::Read, message: &mut Vec<u8>) -> io::Result<bool> {
-    message.resize(HEADER_LEN, 0);
-    match file.read_exact(message) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
-        Err(error) => return Err(error),
-    }
-    let length = usize::from(message[2]) << 8 | usize::from(message[3]);
-    if !(HEADER_LEN..=LONGEST_MESSAGE).contains(&length) {
-        return Ok(false);
-    }
-    message.resize(length, 0);
-    file.read_exact(&mut message[HEADER_LEN..]).map(|()| true)
-}
-
 /// What is in the messages of a file that an earlier run wrote: as a collector would read it.
 pub(super) fn read(path: &Path) -> Result<Vec<Spooling>, AgentError> {
     let failed = |source| TransportError::File { path: path.to_owned(), source };
@@ -149,7 +132,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Spooling>, AgentError> {
     let mut collector = Collector::new();
     let from = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let (mut messages, mut octets) = (Vec::new(), Vec::new());
-    while next_message(&mut file, &mut octets).map_err(failed)? {
+    while read_message(&mut file, &mut octets).map_err(failed)? {
         let before = collector.counters();
         collector.decode(from, &octets);
         let after = collector.counters();

@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Instant {
 
 fn message(length: u16) -> Vec<u8> {
     let mut octets = vec![7; length.into()];
-    octets[..2].copy_from_slice(&VERSION.to_be_bytes());
+    octets[..2].copy_from_slice(&[0, 10]);
     octets[2..4].copy_from_slice(&length.to_be_bytes());
     octets
 }
