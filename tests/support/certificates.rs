@@ -101,6 +101,13 @@ impl Leaf<'_> {
         Ok(params)
     }
 
+    /// One that vouches for itself and might for others, as `openssl req -x509` makes it.
+    pub fn self_signed_authority(&self) -> Result<Identity, Error> {
+        let (key, mut params) = (KeyPair::generate()?, self.params()?);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(Identity::new(&params.self_signed(&key)?, &key))
+    }
+
     /// One that vouches for itself.
     pub fn self_signed(&self) -> Result<Identity, Error> {
         let key = KeyPair::generate()?;

@@ -42,6 +42,10 @@ fn of_certificate(refusal: &CertificateError, name: &str) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is not one for servers".to_owned()
         }
+        // What webpki says, whose errors have no other name here.
+        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
+            "its certificate is one of an authority, as `openssl req -x509` makes them: trust that very certificate (ca=FILE)".to_owned()
+        }
         CertificateError::Other(other) => other.to_string(),
         other => format!("its certificate is refused: {other}"),
     }

@@ -16,11 +16,14 @@ use super::certificates::{Validity, fingerprint};
 use super::error::TransportError;
 use super::tls_options::{Fingerprint, TlsOptions};
 
-/// Its name and its dates must be right; and an authority must vouch for it, or the operator by its fingerprint, or
-/// both if both are given.
+/// Its name and its dates must be right; and an authority must vouch for it, or the operator by its file or its
+/// fingerprint, or both if both are given.
 #[derive(Debug)]
 pub(super) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// What the operator trusts by file. A collector that shows one of them itself needs nobody else's word: a certificate
+    /// that signs itself, as `openssl req -x509` makes it, which no chain takes (it is an authority's).
+    given: Vec<CertificateDer<'static>>,
     fingerprints: Vec<Fingerprint>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -63,7 +66,8 @@ impl Verifier {
             ),
         };
         let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { chain, fingerprints: options.fingerprints.clone(), algorithms })
+        let given = if options.ca.is_some() { authorities.to_vec() } else { Vec::new() };
+        Ok(Self { chain, given, fingerprints: options.fingerprints.clone(), algorithms })
     }
 }
 
@@ -81,7 +85,8 @@ impl ServerCertVerifier for Verifier {
             let other = OtherError(Arc::new(NotAllowed(found)));
             return Err(Error::InvalidCertificate(CertificateError::Other(other)));
         }
-        if let Some(chain) = &self.chain {
+        let is_given = self.given.iter().any(|given| given == end_entity);
+        if let (Some(chain), false) = (&self.chain, is_given) {
             return chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         }
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;

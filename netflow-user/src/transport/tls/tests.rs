@@ -138,6 +138,38 @@ async fn a_collector_that_is_not_who_it_should_be_gets_nothing() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signs_itself_is_good_where_it_is_the_one_that_is_trusted() {
+    // TLS-12: self-signed is refused unless pinned.
+    let scene = Scene::new("itself");
+    let named = |leaf: &Leaf<'_>, is_authority| {
+        if is_authority { leaf.self_signed_authority() } else { leaf.self_signed() }.unwrap()
+    };
+    for is_authority in [true, false] {
+        let mut destination = scene.destination();
+        for (leaf, refused) in [
+            (Leaf::SERVER, None),
+            (Leaf::WRONG_NAME, Some("is not for 'localhost'")),
+            (Leaf::EXPIRED, Some("has expired")),
+        ] {
+            let shown = named(&leaf, is_authority);
+            destination.tls.ca = Some(shown.write(&scene.directory, "itself").unwrap());
+            let (result, read) = exchange(&destination, scene.server(&shown, false, &BOTH)).await;
+            match refused {
+                None => assert_eq!((result, read.as_slice()), (Ok(()), b"message".as_slice())),
+                Some(reason) => {
+                    let said = result.unwrap_err();
+                    assert!(said.contains(reason) && read.is_empty(), "{said}");
+                }
+            }
+        }
+        // Another one of the same name.
+        let shown = named(&Leaf::SERVER, is_authority);
+        let (result, read) = exchange(&destination, scene.server(&shown, false, &BOTH)).await;
+        assert!(result.is_err() && read.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_collector_that_wants_a_certificate_gets_nothing_without_one() {
     // TLS-5: in TLS 1.3 it says so only when this end takes the handshake for complete.
     let scene = Scene::new("client");
