@@ -7,6 +7,7 @@ use std::time::Duration;
 use tests::agent::{AgentProcess, Signal, binary};
 use tests::judges::{Nfcapd, Tshark};
 use tests::lab::{MONITOR_INTERFACE, Namespace};
+use tests::sctp_sink;
 
 use crate::support::{
     TEN_FLOWS_PACKETS, assert_refused, assert_stopped, flows, lab, netflow, send_ten_flows, write_pcap,
@@ -98,4 +99,19 @@ fn a_name_that_gets_another_address_is_followed_by_a_new_session() {
         assert_eq!((summary.flows, summary.packets), (10, TEN_FLOWS_PACKETS), "{summary:?}");
         assert_eq!((summary.sequence_errors, summary.bad_packets), (0, 0), "{summary:?}");
     }
+}
+
+#[test]
+fn a_kernel_without_sctp_is_told_at_the_start() {
+    // SCTP-11
+    if sctp_sink::is_here() {
+        eprintln!("skipped: this kernel has SCTP");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("capture.pcap");
+    write_pcap(&capture, &flows(1)).unwrap();
+    let refused = netflow(&["read", capture.to_str().unwrap(), "-c", "sctp://127.0.0.1"]);
+    let reason = "collector sctp:127.0.0.1:4739: this kernel has no SCTP: load its module (modprobe sctp)";
+    assert_refused(&refused, 1, &[reason]);
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use netflow_common::{FlowCounters, FlowKey, Group, KernelStats, Tunnel};
@@ -18,10 +19,12 @@ use netflow_user::kernel::{
 };
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use tests::agent::{AgentProcess, Signal};
+use tests::captures;
 use tests::frames::{frame, udp};
-use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
 use tests::meter::{Counted, LOAD_OPTIONS};
 use tests::raw::RawSender;
+use tests::sctp_sink::SctpSink;
 
 const PACKETS: usize = 100_000;
 const FLOWS: usize = 5_000;
@@ -99,6 +102,9 @@ fn result() -> Result<String> {
         balanced.push(format!("{packets} packets exported by the agent {what}"));
         println!("{}", balanced[balanced.len() - 1]);
     }
+    let messages = over_sctp(&frames).context("exporting over SCTP")?;
+    balanced.push(format!("{FLOWS} records in {messages} messages over SCTP"));
+    println!("{}", balanced[balanced.len() - 1]);
     let wide = programs("everything on", everything)?;
     Ok(format!(
         "programs: {default}; with everything on: {wide}; {filtered} with a filter before them; {}; all books balanced",
@@ -271,4 +277,33 @@ fn export(frames: &[Vec<u8>], arguments: &[&str]) -> Result<u64> {
     let records = ledger.number("/destinations/0/sent/records")?;
     ensure!(records >= FLOWS as u64, "{records} records of {FLOWS} flows");
     Ok(packets)
+}
+
+/// Exports a capture of the frames over SCTP: each user message is one IPFIX message (SCTP-4), and together they are a stream in
+/// which nothing is missing.
+fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
+    let namespace = Namespace::new()?;
+    let sink = SctpSink::start(&namespace, ([127, 0, 0, 1], 4739).into())?;
+    let directory = tempfile::tempdir()?;
+    let capture = directory.path().join("flows.pcap");
+    captures::write(&capture, frames, Duration::from_millis(1))?;
+    let stopped = AgentProcess::read(&namespace, &capture, &["-c", "sctp://127.0.0.1"])?;
+    ensure!(stopped.exit_code == Some(0), "the agent failed: {}", stopped.stderr);
+    let ledger = stopped.ledger.context("the agent left no books")?;
+    let sent = ledger.number("/destinations/0/sent/records")?;
+    ensure!(sent == FLOWS as u64, "{sent} records sent: {}", stopped.stderr);
+    let messages = sink.finish()?;
+    for message in &messages {
+        let length = message.get(2..4).map(|length| usize::from(length[0]) << 8 | usize::from(length[1]));
+        let is_whole = message.starts_with(&[0, 10]) && length == Some(message.len());
+        ensure!(is_whole, "not one message but {:?}...", message.get(..16));
+    }
+    let file = directory.path().join("all.ipfix");
+    std::fs::write(&file, messages.concat())?;
+    let (binary, file) = (tests::agent::binary()?, file.to_string_lossy().into_owned());
+    let binary = binary.to_string_lossy().into_owned();
+    let collected = namespace.run(&binary, &["collect", "--format", "json", &file])?;
+    let records = collected.stdout.lines().count();
+    ensure!(records == FLOWS, "{records} records of {FLOWS}: {}", collected.stderr);
+    Ok(messages.len())
 }

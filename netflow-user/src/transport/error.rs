@@ -9,13 +9,14 @@ use thiserror::Error;
 /// A step of the transport that failed.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// A transport that is planned.
-    #[error("collector {destination}: transport '{transport}' is not supported yet, use udp or file")]
-    UnsupportedTransport {
+    /// The kernel was built without SCTP, or its module is not loaded.
+    #[error("collector {destination}: this kernel has no SCTP: load its module (modprobe sctp), or use tcp")]
+    NoSctp {
         /// The destination, with its port.
         destination: String,
-        /// Its scheme.
-        transport: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
     },
     /// The scheme is none of ours.
     #[error(

@@ -99,16 +99,12 @@ impl Link {
         match target {
             Target::Collector(destination) => match destination.transport {
                 TransportKind::Udp => UdpTransport::open(destination, message_size).await.map(Self::Udp),
-                TransportKind::Tcp | TransportKind::Tls => {
+                TransportKind::Tcp | TransportKind::Tls | TransportKind::Sctp => {
                     TcpTransport::new(destination, message_size).map(|tcp| Self::Tcp(Box::new(tcp)))
                 }
                 TransportKind::Dtls => {
                     DtlsTransport::new(destination, message_size).map(|dtls| Self::Dtls(Box::new(dtls)))
                 }
-                other => Err(TransportError::UnsupportedTransport {
-                    destination: destination.to_string(),
-                    transport: other.name(),
-                }),
             },
             Target::File(target) => FileTransport::open(target.clone(), message_size).map(Self::File),
             Target::Json(target) => {
@@ -153,7 +149,7 @@ impl Link {
     /// The protocol that its packets state in their IP headers, if it has a socket (IANA, Protocol Numbers).
     pub fn protocol_identifier(&self) -> Option<u8> {
         match self {
-            Self::Tcp(_) => Some(6),
+            Self::Tcp(transport) => Some(if transport.tells_what_arrived() { 6 } else { 132 }),
             Self::Udp(_) | Self::Dtls(_) => Some(17),
             Self::File(_) | Self::Json(_) => None,
         }
@@ -166,7 +162,7 @@ impl Link {
 
     /// Whether it tells what has arrived, so that what has not can go again.
     pub fn is_reliable(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(transport) if transport.tells_what_arrived())
     }
 
     /// Whether messages can be sent now.

@@ -20,6 +20,7 @@ mod json_lines;
 mod link;
 mod pace;
 mod resolver;
+mod sctp;
 mod socket_options;
 mod spool_options;
 mod tcp;

@@ -1,4 +1,4 @@
-//! TCP, and TLS over it: one connection is one Transport Session (RFC 7011 section 10.4). Messages follow one another; Length delimits them.
+//! TCP, TLS over it, and SCTP: one connection is one Transport Session (RFC 7011 section 10.4). Messages follow one another; Length delimits them.
 //!
 //! What the socket has accepted may still be lost with the connection. The kernel tells how much of it the peer's kernel has
 //! acknowledged, so a message counts as delivered when its last octet is, and what is not goes again over the
@@ -29,6 +29,7 @@ use tokio::{
 use super::{
     destination::{Destination, TransportKind},
     error::TransportError,
+    sctp,
     tls::TlsClient,
     unacknowledged::unacknowledged,
 };
@@ -86,6 +87,8 @@ struct Connection {
     socket: OwnedFd,
     /// Octets that the socket has accepted.
     written: Arc<AtomicU64>,
+    /// The kernel tells how many of them have arrived.
+    tells: bool,
     local: SocketAddr,
     peer: SocketAddr,
 }
@@ -96,8 +99,10 @@ impl TcpTransport {
     /// # Errors
     /// What was asked for cannot be had.
     pub fn new(destination: &Destination, message_size: Option<usize>) -> Result<Self, TransportError> {
-        if destination.transport == TransportKind::Tls {
-            TlsClient::new(destination)?;
+        match destination.transport {
+            TransportKind::Tls => drop(TlsClient::new(destination)?),
+            TransportKind::Sctp => sctp::check(destination)?,
+            _ => {}
         }
         Ok(Self {
             destination: destination.clone(),
@@ -111,6 +116,11 @@ impl TcpTransport {
     /// Octets that a message may have.
     pub fn message_limit(&self) -> usize {
         self.message_size.unwrap_or(DEFAULT_LIMIT)
+    }
+
+    /// Whether the kernel tells what has arrived.
+    pub fn tells_what_arrived(&self) -> bool {
+        self.destination.transport != TransportKind::Sctp
     }
 
     /// Whether messages can be sent now.
@@ -160,9 +170,17 @@ impl TcpTransport {
         let State::Connected(connection) = &mut self.state else {
             return Err(self.lost(io::ErrorKind::NotConnected.into()));
         };
-        let result = match connection.stream.write_all(message).await {
-            Ok(()) => connection.stream.flush().await,
-            Err(error) => Err(error),
+        let tells = connection.tells;
+        let sending = async {
+            connection.stream.write_all(message).await?;
+            connection.stream.flush().await
+        };
+        let result = if tells {
+            sending.await
+        } else {
+            // TCP's socket notices by itself.
+            let result = tokio::time::timeout(self.destination.timeout, sending).await;
+            result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         };
         result.map_err(|source| self.lost(source))
     }
@@ -254,6 +272,9 @@ impl Drop for TcpTransport {
 impl Connection {
     fn acknowledged(&self) -> u64 {
         let written = self.written.load(Ordering::Relaxed);
+        if !self.tells {
+            return written;
+        }
         // A socket that cannot be asked has no say in what is delivered.
         let waiting = unacknowledged(&self.socket).unwrap_or(written);
         written.saturating_sub(waiting)
@@ -302,7 +323,8 @@ async fn connect(destination: &Destination) -> Result<Connection, TransportError
 
 async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Connection, TransportError> {
     let failed = |source| TransportError::Connect { peer, source };
-    let socket = socket(destination, peer).map_err(failed)?;
+    let tells = destination.transport != TransportKind::Sctp;
+    let socket = if tells { socket(destination, peer) } else { sctp::socket(peer) }.map_err(failed)?;
     destination.socket.apply(&socket, peer)?;
     let connecting = TcpSocket::from_std_stream(socket.into()).connect(peer);
     let stream = match tokio::time::timeout(destination.timeout, connecting).await {
@@ -317,7 +339,7 @@ async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Conne
         TransportKind::Tls => Box::new(TlsClient::new(destination)?.connect(stream, peer).await?),
         _ => Box::new(stream),
     };
-    Ok(Connection { stream, socket, written, local, peer })
+    Ok(Connection { stream, socket, written, tells, local, peer })
 }
 
 /// A socket that notices within the destination's timeout that its peer is gone (TCP-CONN-6).

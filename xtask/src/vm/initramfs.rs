@@ -14,8 +14,16 @@ use crate::process;
 
 /// What tests call (`tests/support/lab.rs`).
 const PROGRAMS: [&str; 3] = ["ip", "ethtool", "nsenter"];
-/// Modules that are loaded, below the kernel's own; they need no others.
+/// Modules that are loaded, below the kernel's own, each behind those that it needs.
 const MODULES: [&str; 3] = ["drivers/net/veth.ko", "net/sched/sch_ingress.ko", "net/sched/cls_bpf.ko"];
+/// Those of SCTP; which of them are built in depends on the kernel.
+const SCTP_MODULES: [&str; 5] = [
+    "crypto/crc32c_generic.ko",
+    "lib/libcrc32c.ko",
+    "net/ipv4/udp_tunnel.ko",
+    "net/ipv6/ip6_udp_tunnel.ko",
+    "net/sctp/sctp.ko",
+];
 
 /// The first process: mounts what the tests need, runs them, and ends the machine.
 const INIT: &str = "\
@@ -66,8 +74,10 @@ pub fn build(directory: &Path, kernel: &Unpacked, guest: &Guest) -> Result<PathB
             }
         }
     }
-    for (number, module) in MODULES.iter().enumerate() {
-        let file = kernel.modules.join("kernel").join(module);
+    let file = |module: &str| kernel.modules.join("kernel").join(module);
+    let sctp = SCTP_MODULES.iter().filter(|module| file(module).exists());
+    for (number, module) in MODULES.iter().chain(sctp).enumerate() {
+        let file = file(module);
         let name = module.rsplit('/').next().unwrap_or(module);
         copy(&file, &root.join(format!("modules/{number}-{name}")))?;
     }
