@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use netflow_user::message::{
     Anonymised, DEFAULT_KEY, Group, InformationElement as E, InterfaceName, OptionsData, OptionsKinds,
-    Packer, Protocol, Reported, SamplingMethod, Statistics, TemplateOptions, TemplateSet,
+    Packer, Preset, Protocol, Reported, SamplingMethod, Statistics, TemplateOptions, TemplateSet,
 };
 use netflow_user::time::UnixMillis;
 
@@ -17,6 +17,7 @@ fn kinds(method: SamplingMethod) -> OptionsKinds {
         flow_keys: true,
         statistics: None,
         anonymised: vec![Anonymised { element_id: 8, flags: 1, technique: 2 }],
+        ..OptionsKinds::default()
     }
 }
 
@@ -151,6 +152,21 @@ fn ipfix_says_how_packets_are_chosen_and_what_own_elements_are() {
         check_file(
             &format!("ipfix/options_{name}.hex"),
             "Sampling, and the types of own elements under the example enterprise number (RFC 5610).",
+            &templates,
+            &send(&mut packer, &[]),
+        );
+    }
+}
+
+#[test]
+fn presets_have_templates_of_their_own() {
+    for preset in [Preset::Nfdump, Preset::Pmacct, Preset::Goflow2] {
+        let options = OptionsKinds { statistics: REPORTED, ..kinds(SamplingMethod::Count) };
+        let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+        let (templates, mut packer) = session(&preset.apply(options).unwrap(), &data());
+        check_file(
+            &format!("ipfix/preset_{}.hex", preset.name()),
+            "Templates and options data with everything asked for, as the preset leaves them.",
             &templates,
             &send(&mut packer, &[]),
         );

@@ -13,6 +13,7 @@ mod file;
 mod files;
 mod judge;
 mod matrix;
+mod presets;
 mod rows;
 mod sampled;
 mod secured;

@@ -79,6 +79,7 @@ fn options_kinds(random: &mut Random) -> OptionsKinds {
         flow_keys: random.one_in(2),
         statistics: random.one_in(2).then(Reported::default),
         anonymised: if random.one_in(2) { anonymised.into() } else { Vec::new() },
+        ..OptionsKinds::default()
     }
 }
 

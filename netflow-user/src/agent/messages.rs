@@ -55,7 +55,7 @@ impl Messages {
         origin: MonotonicNanos,
     ) -> Result<Self, MessageError> {
         let Way { message_limit: message_size, is_lossy: lossy, exporter_address } = way;
-        let Some(templates) = config.template_options(protocol) else {
+        let Some(templates) = config.template_options(protocol)? else {
             let v5 = config.v5_options()?;
             return Ok(Self::V5(V5Packer::new(V5PackerConfig {
                 sys_up_time_origin: origin,

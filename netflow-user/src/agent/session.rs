@@ -110,6 +110,7 @@ impl Session {
         ledger: &mut Ledger,
         control: Option<Arc<Control>>,
     ) -> Result<Outlet, AgentError> {
+        let config = &config.of(destination);
         let mut link = Link::open(destination, config.message_size).await?;
         link.translate_by(json::translator);
         let messages = Messages::new(config, destination.protocol(), Way::of(&link), origin)?;

@@ -8,7 +8,7 @@ use crate::{
     flow_cache::FlowCacheError,
     interface::SelectionError,
     measured::MeasuredError,
-    message::MessageError,
+    message::{MessageError, Preset},
     record::anonymisation::{AnonymisationError, KeyError},
     transport::TransportError,
 };
@@ -57,6 +57,12 @@ pub enum ConfigError {
     MapSize {
         /// As given.
         given: u32,
+    },
+    /// A collector that there is no preset for.
+    #[error("preset={given}: known are {}", Preset::ALL.map(Preset::name).join(", "))]
+    Preset {
+        /// As given.
+        given: String,
     },
     /// What the protocol has no words for.
     #[error(transparent)]

@@ -12,8 +12,8 @@ use crate::{
     measured::Measured,
     message::{
         Anonymised, DEFAULT_KEY, Group, Groups, InformationElement, KeyElement, LARGEST_INTERVAL,
-        MessageError, OptionsKinds, Protocol, Reported, SamplingMethod, TemplateChoice, TemplateOptions,
-        TemplateSet, V5Packer, V5PackerConfig,
+        MessageError, OptionsKinds, Preset, Protocol, Reported, SamplingMethod, TemplateChoice,
+        TemplateOptions, TemplateSet, V5Packer, V5PackerConfig,
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
@@ -37,6 +37,8 @@ pub struct ExportConfig {
     pub options_refresh: Duration,
     /// Statistics are sent at this interval, and say these timeouts.
     pub statistics: Option<(Duration, Reported)>,
+    /// The collector that messages are made for, where it has a preset.
+    pub preset: Option<Preset>,
     /// Largest message; `None` is the transport's default.
     pub message_size: Option<usize>,
     /// The Flow Key, for the templates.
@@ -90,6 +92,7 @@ impl ExportConfig {
             template_refresh: export.template_refresh,
             template_refresh_messages: export.template_refresh_packets,
             options_refresh: export.options_refresh,
+            preset: None,
             statistics: (!export.statistics_interval.is_zero())
                 .then_some((export.statistics_interval, Reported::default())),
             sampling: sampling(&measured.measure),
@@ -109,14 +112,29 @@ impl ExportConfig {
             return Err(ConfigError::StandardOutputTwice);
         }
         // What a protocol cannot say is better known now than at the first record.
-        let protocols = config.destinations.iter().map(Target::protocol);
-        for protocol in protocols.chain(config.destinations.is_empty().then_some(config.protocol)) {
-            match config.template_options(protocol) {
-                Some(options) => TemplateSet::new(&options).map(drop)?,
-                None => config.v5_options().and_then(V5Packer::new).map(drop)?,
+        for target in &config.destinations {
+            if let Some(given) = target.preset().filter(|name| Preset::by_name(name).is_none()) {
+                return Err(ConfigError::Preset { given: given.to_owned() });
             }
+            config.of(target).check(target.protocol())?;
+        }
+        if config.destinations.is_empty() {
+            config.check(config.protocol)?;
         }
         Ok(config)
+    }
+
+    /// The same for one destination: with its preset.
+    #[must_use]
+    pub fn of(&self, target: &Target) -> Self {
+        Self { preset: target.preset().and_then(Preset::by_name), ..self.clone() }
+    }
+
+    fn check(&self, protocol: ExportProtocol) -> Result<(), MessageError> {
+        match self.template_options(protocol)? {
+            Some(options) => TemplateSet::new(&options).map(drop),
+            None => self.v5_options().and_then(V5Packer::new).map(drop),
+        }
     }
 
     /// Statistics say when flows end.
@@ -142,14 +160,22 @@ impl ExportConfig {
     }
 
     /// What the records of a destination hold; `None`: v5 has no templates.
-    pub fn template_options(&self, protocol: ExportProtocol) -> Option<TemplateOptions> {
-        Some(TemplateOptions {
-            protocol: message_protocol(protocol)?,
+    ///
+    /// # Errors
+    /// What the collector of the preset does not stand.
+    pub fn template_options(
+        &self,
+        protocol: ExportProtocol,
+    ) -> Result<Option<TemplateOptions>, MessageError> {
+        let Some(protocol) = message_protocol(protocol) else { return Ok(None) };
+        let options = TemplateOptions {
+            protocol,
             key: self.key.clone(),
             groups: self.groups,
             biflow: self.biflow,
             enterprise_number: self.enterprise_number,
             choice: self.template.clone(),
+            low_tcp_control_bits: false,
             options: OptionsKinds {
                 sampling: self.sampling.map(|(method, _)| method),
                 interfaces: self.interface_table,
@@ -157,8 +183,13 @@ impl ExportConfig {
                 flow_keys: self.key != DEFAULT_KEY || self.template.is_some(),
                 statistics: self.statistics.map(|(_, reported)| reported),
                 anonymised: self.anonymised.clone(),
+                ..OptionsKinds::default()
             },
-        })
+        };
+        match self.preset {
+            Some(preset) => preset.apply(options).map(Some),
+            None => Ok(Some(options)),
+        }
     }
 
     /// What a v5 session is made of.

@@ -21,6 +21,7 @@ mod octets;
 mod options;
 mod own_element;
 mod packer;
+mod preset;
 mod registry;
 mod schedule;
 mod set;
@@ -40,6 +41,7 @@ pub use options::{
     SamplingMethod, Statistics,
 };
 pub use packer::{Message, Packer, PackerConfig};
+pub use preset::Preset;
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
 pub use v5_packer::{LARGEST_INTERVAL, V5Packer, V5PackerConfig};
 
@@ -157,6 +159,12 @@ pub enum MessageError {
         "--biflow pairs both directions: a --template needs reversePacketDeltaCount or reverseOctetDeltaCount"
     )]
     ChosenWithoutReverse,
+    /// Half of the traffic would be missing at that collector.
+    #[error("preset={preset}: it drops what biflows have of the other direction: leave --biflow out")]
+    BiflowForPreset {
+        /// The collector.
+        preset: &'static str,
+    },
     /// Both directions of a flow are told apart by its addresses (RFC 5103 section 4).
     #[error("biflows need source and destination addresses in the key")]
     BiflowWithoutEndpoints,

@@ -10,7 +10,7 @@ use crate::record::FlowRecord;
 use super::{
     Group, Groups, InformationElement as E, MessageError, NumberSpace, OptionsKinds, OptionsTemplate,
     Protocol, TemplateChoice, choice,
-    data_record::PrefixLengths,
+    data_record::{self, PrefixLengths},
     field_table::{self, Row},
     group_table::{biflow_group_rows, group_rows},
     options,
@@ -80,6 +80,8 @@ pub struct TemplateOptions {
     pub enterprise_number: Option<NonZeroU32>,
     /// The fields, in place of those that every record has.
     pub choice: Option<TemplateChoice>,
+    /// tcpControlBits have one octet in IPFIX too, the low one.
+    pub low_tcp_control_bits: bool,
     /// Options data.
     pub options: OptionsKinds,
 }
@@ -94,6 +96,7 @@ impl TemplateOptions {
             biflow: false,
             enterprise_number: None,
             choice: None,
+            low_tcp_control_bits: false,
             options: OptionsKinds::default(),
         }
     }
@@ -116,6 +119,10 @@ impl TemplateOptions {
     }
 
     fn field(&self, row: &Row) -> Field {
+        let is_low = self.low_tcp_control_bits
+            && [E::TCP_CONTROL_BITS, E::REVERSE_TCP_CONTROL_BITS].contains(&row.element);
+        let low = Row { length: 1, value: data_record::low_tcp_control_bits, ..*row };
+        let row = if is_low { &low } else { row };
         let in_key = row.key.iter().any(|&element| self.in_key(element).is_some());
         let is_shared = !row.is_reverse && (!self.biflow || !OF_ONE_DIRECTION.contains(&row.element));
         let is_key = in_key && !row.is_derived && is_shared;
@@ -255,6 +262,9 @@ impl TemplateSet {
             }
         }
         let is_default = options.key == DEFAULT_KEY && options.groups.is_empty() && options.choice.is_none();
+        // v9 has one octet anyway.
+        let is_default =
+            is_default && (!options.low_tcp_control_bits || options.protocol == Protocol::NetflowV9);
         let first_id = if is_default { DEFAULT_IDS } else { combination_id(&fields) };
         let templates: Box<[Template]> =
             fields.into_iter().zip(first_id..).map(|(fields, id)| Template::new(id, fields)).collect();

@@ -92,6 +92,8 @@ pub struct Destination {
     pub timeout: Duration,
     /// How often the name is resolved again.
     pub resolve_interval: Duration,
+    /// The Collector's program, where messages are to be made for it.
+    pub preset: Option<String>,
     /// Where messages wait while the Collector is away.
     pub spool: SpoolOptions,
 }
@@ -109,6 +111,7 @@ impl Destination {
             retry: DEFAULT_RETRY,
             timeout: DEFAULT_TIMEOUT,
             resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+            preset: None,
             spool: SpoolOptions::default(),
         }
     }

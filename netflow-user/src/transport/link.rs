@@ -56,6 +56,14 @@ impl Target {
         matches!(self, Self::Collector(destination) if TransportKind::RELIABLE.contains(&destination.transport))
     }
 
+    /// The Collector's program, where messages are to be made for it.
+    pub fn preset(&self) -> Option<&str> {
+        match self {
+            Self::Collector(destination) => destination.preset.as_deref(),
+            Self::File(_) | Self::Json(_) => None,
+        }
+    }
+
     /// What to send there.
     pub fn protocol(&self) -> ExportProtocol {
         match self {

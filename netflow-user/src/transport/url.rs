@@ -69,6 +69,8 @@ pub struct CollectorUrl {
     pub timeout: Duration,
     /// How often the name is resolved again.
     pub resolve_interval: Duration,
+    /// The Collector's program, where messages are to be made for it.
+    pub preset: Option<String>,
     /// Where messages wait while the Collector is away.
     pub spool: SpoolOptions,
 }
@@ -86,6 +88,7 @@ impl CollectorUrl {
             retry: DEFAULT_RETRY,
             timeout: DEFAULT_TIMEOUT,
             resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+            preset: None,
             spool: SpoolOptions::default(),
         }
     }
@@ -106,6 +109,7 @@ impl CollectorUrl {
             retry: self.retry,
             timeout: self.timeout,
             resolve_interval: self.resolve_interval,
+            preset: self.preset,
             spool: self.spool,
         };
         if self.transport == TransportKind::Udp || protocol == ExportProtocol::Ipfix {
@@ -264,7 +268,7 @@ mod tests {
             ("udp://host?protocol", "unknown protocol '', known are ipfix, v9 and v5"),
             (
                 "udp://host?color=red",
-                "unknown option 'color', known are protocol, bind, interface, dscp, ttl and resolve",
+                "unknown option 'color', known are protocol, preset, bind, interface, dscp, ttl and resolve",
             ),
             ("udp://host?protocol=v9&mtu=1", "unknown option 'mtu'"),
             ("udp://host?dscp=1&dscp=1", "option 'dscp' is given twice"),

@@ -36,6 +36,16 @@ const RELIABLE: &[TransportKind] = &TransportKind::RELIABLE;
 /// All keys, in the order in which they are told.
 pub(super) const KEYS: &[UrlKey] = &[
     UrlKey { name: "protocol", of: EVERY, repeats: false, set: protocol },
+    UrlKey {
+        name: "preset",
+        of: EVERY,
+        repeats: false,
+        set: |url, text| {
+            // Which there are is known where messages are made.
+            url.preset = Some(text.to_owned());
+            Ok(())
+        },
+    },
     UrlKey { name: "bind", of: EVERY, repeats: false, set: bind },
     UrlKey { name: "interface", of: EVERY, repeats: false, set: interface },
     UrlKey { name: "dscp", of: EVERY, repeats: false, set: dscp },

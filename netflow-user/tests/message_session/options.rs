@@ -41,6 +41,7 @@ fn options(protocol: Protocol) -> TemplateOptions {
             anonymised: [8, 12, 27, 28]
                 .map(|element_id| Anonymised { element_id, flags: 3, technique: 6 })
                 .into(),
+            ..OptionsKinds::default()
         },
         ..TemplateOptions::new(protocol)
     }

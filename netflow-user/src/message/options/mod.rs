@@ -64,6 +64,10 @@ pub struct OptionsKinds {
     pub flow_keys: bool,
     /// What the processes have done so far, with the timeouts that are told with it.
     pub statistics: Option<Reported>,
+    /// Of sampling the rate alone, without a selector report.
+    pub rate_only: bool,
+    /// Nothing is said of the types of own elements.
+    pub without_types: bool,
     /// Elements whose values are anonymised (IPFIX only).
     pub anonymised: Vec<Anonymised>,
 }

@@ -108,6 +108,10 @@ pub(in crate::message) fn records(
     let kinds = templates.options_kinds();
     if let (Some(method), Some(one_in)) = (kinds.sampling, data.sampled_one_in) {
         match templates.protocol() {
+            Protocol::Ipfix if kinds.rate_only => {
+                let [rate, _] = sampling_records(observation_domain_id, method, one_in);
+                records.push(OptionsRecord { with_next: false, ..rate });
+            }
             Protocol::Ipfix => records.extend(sampling_records(observation_domain_id, method, one_in)),
             Protocol::NetflowV9 => {
                 let values = [Value::Unsigned(exporter.into()), rate(one_in)];
@@ -126,7 +130,9 @@ pub(in crate::message) fn records(
         records.extend(data.interfaces.iter().map(|interface| interface_record(template, scope, interface)));
     }
     if templates.protocol() == Protocol::Ipfix {
-        records.extend(element_types(templates));
+        if !kinds.without_types {
+            records.extend(element_types(templates));
+        }
         records.extend(anonymisation(templates));
     }
     records

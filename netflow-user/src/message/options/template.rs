@@ -81,13 +81,16 @@ pub(in crate::message) fn templates<'a>(
     let mut templates: Vec<&OptionsTemplate> = Vec::new();
     if let Some(method) = kinds.sampling {
         templates.push(&table::SAMPLING);
-        templates.push(selector(method));
+        if !kinds.rate_only {
+            templates.push(selector(method));
+        }
     }
     if kinds.statistics.is_some() {
         templates.extend([&table::METERING, &table::METERING_RELIABILITY, &table::EXPORTING_RELIABILITY]);
         templates.push(&table::SYSTEM_START);
     }
-    let own = fields.any(|field| field.element.space() == crate::message::NumberSpace::Own);
+    let is_own = |field: &Field| field.element.space() == crate::message::NumberSpace::Own;
+    let own = !kinds.without_types && fields.any(is_own);
     for (wanted, template) in [
         (kinds.flow_keys, &table::FLOW_KEYS),
         (kinds.interfaces, &table::INTERFACES),

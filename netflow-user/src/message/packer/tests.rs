@@ -210,6 +210,7 @@ fn the_message_size_allows_for_the_longest_options_record() {
         flow_keys: true,
         statistics: Some(Reported::default()),
         anonymised: vec![Anonymised { element_id: 8, flags: 3, technique: 6 }],
+        ..OptionsKinds::default()
     };
     let groups = [Group::Encapsulation].into_iter().collect();
     let enterprise_number = NonZeroU32::new(32473);
