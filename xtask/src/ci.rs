@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::Result;
 
-use crate::{process, setup, test, tidy};
+use crate::{conformance, process, setup, test, tidy};
 
 /// Runs every check.
 pub fn ci() -> Result<()> {
@@ -21,6 +21,8 @@ pub fn ci() -> Result<()> {
     process::show(process::cargo().args(clippy))?;
     heading("tidy");
     tidy::prepared(&setup)?;
+    heading("conformance");
+    conformance::conformance()?;
     heading("documentation");
     let doc = ["doc", "--workspace", "--no-deps"];
     process::show(process::cargo().env("RUSTDOCFLAGS", "--deny warnings").args(doc))?;

@@ -2,6 +2,7 @@
 
 mod bpf_toolchain;
 mod ci;
+mod conformance;
 mod process;
 mod run;
 mod setup;
@@ -22,6 +23,7 @@ usage: cargo xtask VERB
   test [FILTER]...      set up, install what the tests need, run all tests; kernel tests as root
   kernel-tests [FILTER]...  only the tests that need root
   tidy                  the project's own checks: file sizes, dependencies between rooms, the kernel object
+  conformance           each requirement of the standards on an exporter, and the test that shows it
   vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
@@ -52,6 +54,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "test" => test::all(rest)?,
         "kernel-tests" => test::privileged_only(rest)?,
         "tidy" => tidy::tidy()?,
+        "conformance" => conformance::conformance()?,
         "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),
