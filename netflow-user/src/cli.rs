@@ -314,6 +314,10 @@ pub struct Export {
     /// Collector, may be repeated: udp://host:port?protocol=v9 (ports 4739, v9 2055); file:///directory/prefix, json:-
     #[arg(short, long = "collector", value_name = "URL")]
     pub collector: Vec<String>,
+    /// How collectors share the records: [NAME=]replicate, balance, round-robin or failover; NAME is group=NAME in their
+    /// URLs, without it those in no group; may be repeated [default: replicate]
+    #[arg(long, value_name = "MODE", requires = "collector", hide_short_help = true)]
+    pub collector_mode: Vec<String>,
     /// Protocol for collectors whose URL names none
     #[arg(long, value_name = "PROTOCOL", default_value = "ipfix")]
     pub protocol: Protocol,

@@ -1,11 +1,16 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
+mod collectors;
 mod error;
 mod export;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-pub use self::{error::ConfigError, export::ExportConfig};
+pub use self::{
+    collectors::{CollectorGroup, CollectorMode},
+    error::ConfigError,
+    export::ExportConfig,
+};
 use crate::{
     agent::OnOverload,
     cli,

@@ -7,6 +7,7 @@ mod collectors;
 mod conservation;
 mod filter;
 mod full_disk;
+mod groups;
 mod own_export;
 mod pacing;
 mod routes;

@@ -14,6 +14,7 @@ use super::{
     AgentError, PATIENCE,
     control::{Attaching, Control},
     flow::Flow,
+    group::Dispatch,
     ledger_file::LedgerWriter,
     overload::{Load, Overload},
     queue::{Batch, Queue},
@@ -38,10 +39,10 @@ const NICE: i32 = -10;
 const BATCH_RECORDS: usize = 1024;
 
 /// The last stage before the sessions: records are entered in the ledger, lose their addresses where the operator
-/// asks for it, and are offered to every queue.
+/// asks for it, and are offered to the collectors.
 pub(super) struct Outflow {
     pub(super) ledger: Ledger,
-    pub(super) queues: Vec<Arc<Queue>>,
+    dispatch: Dispatch,
     /// The kernel's routing tables; captures have none.
     routes: Option<Routes>,
     /// What options data say of the records now.
@@ -52,9 +53,9 @@ pub(super) struct Outflow {
 }
 
 impl Outflow {
-    pub(super) fn new(ledger: Ledger, queues: Vec<Arc<Queue>>) -> Self {
+    pub(super) fn new(ledger: Ledger, dispatch: Dispatch) -> Self {
         let (options, records) = (OptionsData::default(), Vec::with_capacity(BATCH_RECORDS));
-        Self { ledger, queues, routes: None, anonymiser: None, options, records }
+        Self { ledger, dispatch, routes: None, anonymiser: None, options, records }
     }
 
     /// Records say where their packets go, by these tables.
@@ -90,8 +91,14 @@ impl Outflow {
         }
     }
 
+    /// All queues.
+    pub(super) fn queues(&self) -> &[Arc<Queue>] {
+        self.dispatch.queues()
+    }
+
     /// Offers what has come together.
     pub(super) fn flush(&mut self, at: Option<Instant>) {
+        self.dispatch.look();
         if self.records.is_empty() {
             return;
         }
@@ -103,10 +110,7 @@ impl Outflow {
         if let Some(anonymiser) = &mut self.anonymiser {
             self.records.iter_mut().for_each(|record| anonymiser.apply(record));
         }
-        let batch = Batch::new(&self.records, at);
-        for queue in &self.queues {
-            queue.offer(batch.clone());
-        }
+        self.dispatch.offer(&self.records, at);
         self.records.clear();
     }
 
@@ -119,16 +123,13 @@ impl Outflow {
         }
         self.flush(at);
         self.options = options;
-        let batch = Batch::of_options(Arc::new(self.options.clone()));
-        for queue in &self.queues {
-            queue.offer(batch.clone());
-        }
+        self.dispatch.announce(&Batch::of_options(Arc::new(self.options.clone())));
     }
 
     /// After a batch has been offered: blocks until the queues have room for the next, until `deadline` at most.
     fn wait_for_room(&self, deadline: MonotonicNanos) {
         if self.records.is_empty() {
-            for queue in &self.queues {
+            for queue in self.dispatch.queues() {
                 queue.wait_for_room(deadline.since(clock::now().monotonic));
             }
         }

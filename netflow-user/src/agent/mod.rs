@@ -5,6 +5,7 @@ mod collector;
 mod control;
 mod error;
 mod flow;
+mod group;
 mod host_meter;
 mod interfaces;
 mod json;
@@ -38,10 +39,12 @@ use self::{
     collector::{Collector, say_not_decoded},
     control::{Attaching, Control},
     flow::{Flow, Paired},
+    group::Dispatch,
     interfaces::Metered,
     ledger_file::{LedgerFile, LedgerWriter},
     meter::{Ended, Meter, Outflow, report},
     overload::Overload,
+    queue::Queue,
     session::{Outlet, Pacing, Session, SessionClock},
 };
 pub use self::{
@@ -52,7 +55,7 @@ pub use self::{
 use crate::{
     clock::{self, KernelClock},
     collect::{self, Listener},
-    config::{CollectConfig, FlowsConfig, RunConfig},
+    config::{CollectConfig, CollectorGroup, FlowsConfig, RunConfig},
     drain::{Drain, Entry, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Kernel, OwnExport, Width},
@@ -127,9 +130,9 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
-    let mut outflow = Outflow::new(ledger, outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect())
-        .with_routes(routes)
-        .with_anonymiser(anonymiser);
+    let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
+    let dispatch = share(&mut ledger, queues, &config.export.collector_groups);
+    let mut outflow = Outflow::new(ledger, dispatch).with_routes(routes).with_anonymiser(anonymiser);
     outflow.announce(None, |options| {
         options.sampled_one_in = config.export.sampling.map(|(_, one_in)| one_in);
         options.interfaces = metered.table().unwrap_or_default();
@@ -290,6 +293,12 @@ fn cache<K: Key, C: Counters>(flows: &FlowsConfig) -> Result<FlowCache<K, C>, Ag
     let random = RandomState::new();
     let seed = [random.hash_one(0u8), random.hash_one(1u8)];
     Ok(FlowCache::new(flows.cache_size, flows.timeouts, seed)?)
+}
+
+/// Who gets which records, also as the ledger knows it.
+fn share(ledger: &mut Ledger, queues: Vec<Arc<Queue>>, groups: &[CollectorGroup]) -> Dispatch {
+    groups.iter().for_each(|group| ledger.share(&group.name, &group.members));
+    Dispatch::new(queues, groups)
 }
 
 /// Waits for the sessions, checks the books a last time and writes them.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,11 +31,13 @@ pub(super) struct Batch {
     pub(super) at: Option<Instant>,
     /// In place of records: what options data say of those behind it.
     pub(super) options: Option<Arc<OptionsData>>,
+    /// In place of records: templates are to go, to see what becomes of them.
+    pub(super) is_probe: bool,
 }
 
 impl Batch {
     pub(super) fn new(records: &[FlowRecord], at: Option<Instant>) -> Self {
-        Self { records: records.into(), volume: volume(records), at, options: None }
+        Self { records: records.into(), volume: volume(records), at, options: None, is_probe: false }
     }
 
     pub(super) fn of_options(data: Arc<OptionsData>) -> Self {
@@ -62,11 +67,45 @@ pub(super) struct Queue {
     filled: Notify,
     emptied: Condvar,
     books: Arc<DestinationBooks>,
+    /// Whether the collector takes messages, as far as its session knows.
+    is_good: AtomicBool,
 }
 
 impl Queue {
     pub(super) fn new(books: Arc<DestinationBooks>) -> Self {
-        Self { waiting: Mutex::default(), filled: Notify::new(), emptied: Condvar::new(), books }
+        let is_good = AtomicBool::new(true);
+        Self { waiting: Mutex::default(), filled: Notify::new(), emptied: Condvar::new(), books, is_good }
+    }
+
+    /// The destination's name.
+    pub(super) fn name(&self) -> &str {
+        self.books.name()
+    }
+
+    /// The session says how its collector is.
+    pub(super) fn set_good(&self, is_good: bool) {
+        self.is_good.store(is_good, Ordering::Relaxed);
+    }
+
+    /// What the session said last.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_good.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many records would be taken.
+    pub(super) fn has_room(&self, records: u64) -> bool {
+        let waiting = self.lock();
+        !waiting.closed && waiting.records + records <= QUEUE_RECORDS
+    }
+
+    /// Has the session send templates, where it has nothing else to do.
+    pub(super) fn probe(&self) {
+        let mut waiting = self.lock();
+        if !waiting.closed && waiting.batches.is_empty() {
+            waiting.batches.push_back(Batch { is_probe: true, ..Batch::new(&[], None) });
+            drop(waiting);
+            self.filled.notify_one();
+        }
     }
 
     /// Puts a batch in, or counts it as turned away.

@@ -21,7 +21,7 @@ use super::{
     ledger_file::LedgerFile,
     meter::{Outflow, report},
     session::{Pacing, Session, SessionClock},
-    terminated,
+    share, terminated,
 };
 use crate::{
     capture::{CaptureFile, CapturedPacket},
@@ -87,7 +87,8 @@ where
     collector.serve(config.export.format);
     let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
     let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, std::iter::empty()));
-    let mut outflow = Outflow::new(ledger, queues).with_anonymiser(anonymiser);
+    let dispatch = share(&mut ledger, queues, &config.export.collector_groups);
+    let mut outflow = Outflow::new(ledger, dispatch).with_anonymiser(anonymiser);
     info!("reading {}", config.file.display());
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -202,7 +203,7 @@ impl<F: Flow<Entry: HostEntry>> Reader<F> {
             outflow.push(F::record(key, counters, reason, &at), Some(at));
         });
         self.close(outflow, at);
-        outflow.queues.iter().for_each(|queue| queue.wait_for_room(Duration::MAX));
+        outflow.queues().iter().for_each(|queue| queue.wait_for_room(Duration::MAX));
     }
 
     fn end(mut self, outflow: &mut Outflow) {

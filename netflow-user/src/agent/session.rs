@@ -226,6 +226,11 @@ impl Session {
     }
 
     async fn take(&mut self, batch: &Batch) {
+        if batch.is_probe {
+            self.messages.announce_templates();
+            self.send(true).await;
+            return;
+        }
         if let Some(options) = &batch.options {
             // What it does not hold for goes before it.
             self.send(true).await;
@@ -369,7 +374,7 @@ impl Session {
                 self.messages.announce_templates();
             }
         }
-        self.health = health;
+        self.set_health(health);
     }
 }
 

@@ -43,6 +43,42 @@ pub enum ConfigError {
         /// As given.
         octets: u64,
     },
+    /// No way to share records.
+    #[error(
+        "--collector-mode '{given}' is not possible: [NAME=]replicate, balance, round-robin or failover is"
+    )]
+    CollectorMode {
+        /// As given.
+        given: String,
+    },
+    /// Which of them?
+    #[error("--collector-mode of group '{name}' is given twice")]
+    CollectorModeTwice {
+        /// The group.
+        name: String,
+    },
+    /// How its collectors share the records is not said.
+    #[error("group '{name}' of collectors needs --collector-mode {name}=balance, round-robin or failover")]
+    GroupWithoutMode {
+        /// The group.
+        name: String,
+    },
+    /// Nobody is in it.
+    #[error(
+        "--collector-mode for group '{name}', but no collector has group={name} in its URL (or none, for those in no group)"
+    )]
+    GroupWithoutCollectors {
+        /// The group.
+        name: String,
+    },
+    /// Nothing can be sent to it to see whether it is there.
+    #[error(
+        "collector '{url}': failover and round-robin need v9 or IPFIX: v5 has no message without records, to ask whether it is there"
+    )]
+    HealthOfV5 {
+        /// As given.
+        url: String,
+    },
     /// Lines of two destinations would mix.
     #[error("json:- is standard output, which only one destination can have")]
     StandardOutputTwice,

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use netflow_common::SamplingMode;
 
-use super::ConfigError;
+use super::{CollectorGroup, ConfigError, collectors};
 use crate::{
     cli,
     collect::Format,
@@ -17,7 +17,7 @@ use crate::{
     },
     record::anonymisation::{Announcement, Policy},
     time::MonotonicNanos,
-    transport::{DEFAULT_LIMIT_IPV4, ExportProtocol, JsonTarget, Target, TransportError},
+    transport::{DEFAULT_LIMIT_IPV4, ExportProtocol, JsonTarget, Target},
 };
 
 /// What is sent where.
@@ -25,6 +25,8 @@ use crate::{
 pub struct ExportConfig {
     /// Collectors; none means the built-in one.
     pub destinations: Vec<Target>,
+    /// Those of them that share the records; the others have all of them.
+    pub collector_groups: Vec<CollectorGroup>,
     /// Protocol for the built-in collector.
     pub protocol: ExportProtocol,
     /// Observation Domain ID or Source ID.
@@ -80,13 +82,11 @@ impl ExportConfig {
             Some(octets @ 512..=65_507) => Some(octets as usize),
             Some(octets) => return Err(ConfigError::MessageSize { octets }),
         };
-        let destinations = export
-            .collector
-            .iter()
-            .map(|url| Target::parse(url, protocol))
-            .collect::<Result<Vec<Target>, TransportError>>()?;
+        let (destinations, collector_groups) =
+            collectors::read(&export.collector, &export.collector_mode, protocol)?;
         let config = Self {
             destinations,
+            collector_groups,
             protocol,
             observation_domain_id: export.observation_domain,
             template_refresh: export.template_refresh,

@@ -7,7 +7,7 @@
 //! - metering, at each flip: `seen = not_ip + bad_ip + filtered + own_export + sampled_out + lost + metered`;
 //!   packets refused have no octets.
 //! - cache: `metered = in_cache + in_records`.
-//! - for each destination since it joined: `in_records = offered` and `offered = sent + queued + not_sent`,
+//! - for each destination since it joined: `in_records = offered` (of those that share the records: their sum) and `offered = sent + queued + not_sent`,
 //!   for records as well.
 //!
 //! The order at a flip: [`Ledger::record`] as records leave the cache, then [`Ledger::close_flip`],
@@ -166,6 +166,14 @@ pub struct Ledger {
     last_imbalance: Option<String>,
     destinations: Vec<Joined>,
     metering: Arc<MeteringBooks>,
+    shared: Vec<Shared>,
+}
+
+/// Destinations that have every record between them.
+struct Shared {
+    name: String,
+    /// Their places.
+    members: Vec<usize>,
 }
 
 struct Joined {
@@ -186,6 +194,12 @@ impl Ledger {
         let books = Arc::new(DestinationBooks::new(name.into(), number, Arc::clone(&self.metering)));
         self.destinations.push(Joined { books: Arc::clone(&books), before: self.in_records });
         books
+    }
+
+    /// The destinations that joined as the ones of these numbers, from 0, are offered every record once between
+    /// them, from now on.
+    pub fn share(&mut self, name: &str, members: &[usize]) {
+        self.shared.push(Shared { name: name.to_owned(), members: members.to_vec() });
     }
 
     /// Enters a record that left the flow cache.
@@ -260,18 +274,32 @@ impl Ledger {
     /// been offered by now; sessions may go on sending meanwhile.
     pub fn check_destinations(&mut self) -> Result<(), Imbalance> {
         let mut found = Vec::new();
-        for Joined { books, before } in &self.destinations {
+        for (place, Joined { books, before }) in self.destinations.iter().enumerate() {
             let now = books.read();
-            let since = self.in_records.since(*before);
-            for (unit, in_records, offered) in since.beside(now.offered) {
-                if in_records != offered {
-                    let destination = books.name().to_owned();
-                    found.push(Imbalance::Offered { destination, unit, in_records, offered });
-                }
+            if !self.shared.iter().any(|shared| shared.members.contains(&place)) {
+                found.extend(self.check_offered(books.name(), *before, now.offered));
             }
             found.extend(now.check(books.name()));
         }
+        for Shared { name, members } in &self.shared {
+            let mut offered = Volume::default();
+            let joined: Vec<&Joined> =
+                members.iter().filter_map(|&place| self.destinations.get(place)).collect();
+            joined.iter().for_each(|member| offered.add(member.books.read().offered));
+            let before = joined.first().map_or(Volume::default(), |first| first.before);
+            found.extend(self.check_offered(&format!("group '{name}'"), before, offered));
+        }
         self.enter(found.into_iter())
+    }
+
+    fn check_offered(&self, name: &str, before: Volume, offered: Volume) -> Vec<Imbalance> {
+        let lines = self.in_records.since(before).beside(offered).into_iter();
+        let wrong = lines.filter(|(_, in_records, offered)| in_records != offered);
+        let imbalance = |(unit, in_records, offered)| {
+            let destination = name.to_owned();
+            Imbalance::Offered { destination, unit, in_records, offered }
+        };
+        wrong.map(imbalance).collect()
     }
 
     /// Checks that nothing is left in the flow cache (as last checked) or in a queue: what is not sent at

@@ -112,6 +112,30 @@ fn a_record_that_a_destination_was_not_offered_is_an_imbalance() {
 }
 
 #[test]
+fn destinations_that_share_are_offered_every_record_once_between_them() {
+    let mut ledger = Ledger::new();
+    let books = ["a", "b", "all"].map(|name| ledger.join(name));
+    ledger.share("site", &[0, 1]);
+    for books in [&books[0], &books[1]] {
+        ledger.record(FlowEndReason::IdleTimeout, RECORD);
+        books.queued(volume(1, 900, 90_000));
+    }
+    books[2].queued(volume(2, 1800, 180_000));
+    ledger.check_destinations().unwrap();
+    // Twice: one of them had it already.
+    books[1].queued(volume(1, 900, 90_000));
+    assert_eq!(
+        ledger.check_destinations(),
+        Err(Imbalance::Offered {
+            destination: "group 'site'".to_owned(),
+            unit: Unit::Records,
+            in_records: 2,
+            offered: 3,
+        })
+    );
+}
+
+#[test]
 fn more_out_of_a_queue_than_was_in_it_is_an_imbalance() {
     for extra in [volume(1, 0, 0), volume(0, 1, 0), volume(0, 0, 1)] {
         let (mut ledger, books) = closed();

@@ -41,6 +41,12 @@ impl Session {
         self.books.not_sent(NotSent::Shutdown, self.books.read().queued);
     }
 
+    /// Tells who gives it records, too.
+    pub(super) fn set_health(&mut self, health: Health) {
+        self.health = health;
+        self.queue.set_good(health == Health::Good);
+    }
+
     /// Something happened to a connection.
     pub(super) async fn on(&mut self, event: Event) {
         match event {
@@ -50,7 +56,7 @@ impl Session {
             }
             Event::Connected => {
                 info!("collector {}: connected", self.link.peer());
-                self.health = Health::Good;
+                self.set_health(Health::Good);
                 self.leave_out().await;
                 if !self.begin_replay() {
                     self.messages.restart();
@@ -89,7 +95,7 @@ impl Session {
         again.append(&mut self.pending);
         self.pending = again;
         self.spool_pending();
-        self.health = Health::Failing;
+        self.set_health(Health::Failing);
         warn!("records wait: {}; next attempt in {} s", chain(error), wait.as_secs());
     }
 }

@@ -1,0 +1,156 @@
+//! Collectors that share the records, as nfcapd got them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::agent::{AgentProcess, Signal};
+use tests::frames::{frame, udp};
+use tests::judges::Nfcapd;
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::raw::RawSender;
+
+const PORTS: [u16; 2] = [4739, 4740];
+const FLOWS: u16 = 500;
+
+fn start(lab: &Lab, mode: &str) -> AgentProcess {
+    let urls = PORTS.map(|port| format!("udp://127.0.0.1:{port}"));
+    let times = ["-i", MONITOR_INTERFACE, "--idle-timeout", "1s", "--drain-interval", "200ms"];
+    let arguments = [&times[..], &["-c", &urls[0], "-c", &urls[1], "--collector-mode", mode]].concat();
+    AgentProcess::start(&lab.monitor, &arguments).unwrap()
+}
+
+/// The two ends of a flow, in one order.
+fn flow(record: &Value) -> [(String, u64); 2] {
+    let end = |address: &str, port: &str| {
+        (record[address].as_str().unwrap_or_default().to_owned(), record[port].as_u64().unwrap_or_default())
+    };
+    let mut ends = [end("src4_addr", "src_port"), end("dst4_addr", "dst_port")];
+    ends.sort();
+    ends
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn of_a_balanced_group_each_record_is_at_one_collector_and_flows_are_not_split() {
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let collectors =
+        PORTS.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()).unwrap());
+    let agent = start(&lab, "balance");
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    let rounds = 2;
+    for round in 1..=rounds {
+        for number in 1..=FLOWS {
+            let (from, to) = (([10, 1, 0, 1], 1000 + number).into(), ([10, 2, 0, 2], 53).into());
+            sender.send(&frame(&udp(from, to, b"question"))).unwrap();
+            sender.send(&frame(&udp(to, from, b"answer"))).unwrap();
+        }
+        // Each round has records of its own.
+        let records = u64::from(FLOWS) * 2 * round;
+        agent.wait_for_ledger("records", |ledger| Ok(ledger.number("/records/total")? == records)).unwrap();
+    }
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    assert_eq!(ledger.0["balanced"], true, "{}", ledger.0);
+    let of =
+        |place: usize, what: &str| ledger.number(&format!("/destinations/{place}/{what}/records")).unwrap();
+    let all = u64::from(FLOWS) * 2 * rounds;
+    assert_eq!(of(0, "offered") + of(1, "offered"), all);
+    let mut places: BTreeMap<[(String, u64); 2], (usize, u64)> = BTreeMap::new();
+    for (place, collector) in collectors.into_iter().enumerate() {
+        let verdict = collector.stop().unwrap();
+        assert_eq!((verdict.summary.flows, verdict.summary.sequence_errors), (of(place, "sent"), 0));
+        assert!(verdict.summary.flows > all / 3, "{} of {all} are an uneven share", verdict.summary.flows);
+        for record in verdict.records().unwrap() {
+            let found = places.entry(flow(&record)).or_insert((place, 0));
+            assert_eq!(found.0, place, "{record} is of a flow at the other collector");
+            found.1 += 1;
+        }
+    }
+    assert_eq!(places.len(), usize::from(FLOWS));
+    assert!(places.values().all(|(_, records)| *records == 2 * rounds), "{places:?}");
+    eprintln!("{} and {} of {all} records", of(0, "sent"), of(1, "sent"));
+}
+
+/// Says stop when it goes.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn records_fail_over_to_the_second_collector_and_return_to_the_first() {
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let nfcapd = |port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()).unwrap();
+    let (first, second) = (nfcapd(PORTS[0]), nfcapd(PORTS[1]));
+    let agent = start(&lab, "failover");
+    let offered = |place: usize| {
+        agent.ledger().unwrap().number(&format!("/destinations/{place}/offered/records")).unwrap()
+    };
+    let wait_for_more = |place: usize| {
+        let before = offered(place);
+        agent
+            .wait_for_ledger("records", |ledger| {
+                Ok(ledger.number(&format!("/destinations/{place}/offered/records"))? > before + 100)
+            })
+            .unwrap();
+    };
+    let stop = AtomicBool::new(false);
+    let (first_life, again) = thread::scope(|scope| {
+        scope.spawn(|| traffic(&lab, &stop));
+        let ended = OnDrop(&stop);
+        wait_for_more(0);
+        assert_eq!(offered(1), 0, "the first one is well");
+        let first_life = first.stop().unwrap().summary;
+        wait_for_more(1);
+        let again = nfcapd(PORTS[0]);
+        wait_for_more(0);
+        let second_has = offered(1);
+        wait_for_more(0);
+        assert_eq!(offered(1), second_has, "the first one has them all again");
+        drop(ended);
+        (first_life, again)
+    });
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    assert_eq!(ledger.0["balanced"], true, "{}", ledger.0);
+    let of =
+        |place: usize, what: &str| ledger.number(&format!("/destinations/{place}/{what}/records")).unwrap();
+    assert_eq!(of(0, "offered") + of(1, "offered"), ledger.number("/records/total").unwrap());
+    assert_eq!(of(0, "offered") + of(1, "offered"), of(0, "sent") + of(1, "sent"));
+    let second = second.stop().unwrap().summary;
+    assert_eq!((second.flows, second.sequence_errors), (of(1, "sent"), 0));
+    let second_life = again.stop().unwrap().summary;
+    let received = first_life.flows + second_life.flows;
+    assert!(first_life.flows > 0 && second_life.flows > 0 && received <= of(0, "sent"));
+    // Datagrams that nobody listened to, until ICMP said so: those of a drain or two.
+    let unheard = of(0, "sent") - received;
+    eprintln!(
+        "{} + {} + {} records arrived, {unheard} were sent to nobody",
+        first_life.flows, second.flows, second_life.flows
+    );
+    assert!(ledger.number("/destinations/0/refused_datagrams").unwrap() > 0);
+}
+
+/// A packet of another flow every two milliseconds.
+fn traffic(lab: &Lab, stop: &AtomicBool) {
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for port in (1024..=u16::MAX).cycle() {
+        if stop.load(Ordering::Relaxed) || Instant::now() > deadline {
+            break;
+        }
+        let (from, to) = (([10, 1, 0, 1], port).into(), ([10, 2, 0, 2], 53).into());
+        sender.send(&frame(&udp(from, to, b"question"))).unwrap();
+        thread::sleep(Duration::from_millis(2));
+    }
+}
