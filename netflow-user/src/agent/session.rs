@@ -279,6 +279,7 @@ impl Session {
                 self.messages.restart();
             }
             self.tell_statistics(&now);
+            self.expect_return();
             let records = self.pending.get(sent..).unwrap_or_default();
             let Some(message) = self.messages.next_message(records, now) else { break };
             if !all && message.records == records.len() {

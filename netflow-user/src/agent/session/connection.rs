@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Health, Session, Spooling};
+use super::{Health, QUIET, Session, Spooling};
 use crate::{
     agent::{chain, control::Command},
     clock,
@@ -97,5 +97,14 @@ impl Session {
         self.spool_pending();
         self.set_health(Health::Failing);
         warn!("records wait: {}; next attempt in {} s", chain(error), wait.as_secs());
+    }
+
+    /// A collector that was not there, and of which nothing was heard since, may be back without its templates: they go
+    /// before the records.
+    pub(super) fn expect_return(&mut self) {
+        let quiet = clock::now().monotonic.since(self.last_trouble) >= QUIET;
+        if self.health == Health::Refused && quiet {
+            self.messages.announce_templates();
+        }
     }
 }
