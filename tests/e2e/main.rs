@@ -5,6 +5,8 @@ mod biflow;
 mod churn;
 mod collectors;
 mod conservation;
+
+mod faults;
 mod filter;
 mod full_disk;
 mod groups;

@@ -14,6 +14,7 @@ mod files;
 mod judge;
 mod matrix;
 mod presets;
+mod rfc5471;
 mod rows;
 mod sampled;
 mod secured;

@@ -1,0 +1,254 @@
+//! TCP: the collector resets the connection, vanishes without a word, takes nothing, or is found elsewhere.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+use tempfile::TempDir;
+use tests::agent::{AgentProcess, binary};
+use tests::lab::{MONITOR_INTERFACE, Namespace};
+use tests::process::{command, run};
+
+use super::{COLLECTOR, Path, SENT};
+
+const PORT: u16 = 4739;
+const FLOWS: u16 = 300;
+const STEP: Duration = Duration::from_millis(20);
+
+/// A collector that keeps what each connection brings, and can misbehave.
+struct Peer {
+    state: Arc<State>,
+    files: TempDir,
+    task: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    /// It reads nothing.
+    stalls: AtomicBool,
+    /// Connections up to this one are reset.
+    reset: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+impl Peer {
+    fn listen(namespace: &Namespace, host: Ipv4Addr) -> Result<Self> {
+        let listener = namespace.enter(|| TcpListener::bind((host, PORT)))??;
+        listener.set_nonblocking(true)?;
+        // Little enough that a reader that stops is felt.
+        set_socket_recv_buffer_size(&listener, 4096)?;
+        let (state, files) = (Arc::new(State::default()), TempDir::new()?);
+        let (shared, directory) = (Arc::clone(&state), files.path().to_owned());
+        let task = thread::spawn(move || serve(&listener, &shared, &directory));
+        Ok(Self { state, files, task: Some(task) })
+    }
+
+    fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// Resets the connections that there are.
+    fn reset(&self) {
+        self.state.reset.store(self.connections(), Ordering::Relaxed);
+    }
+
+    fn stall(&self, stalls: bool) {
+        self.state.stalls.store(stalls, Ordering::Relaxed);
+    }
+
+    /// Ends it without further reading; records that tshark finds in what came.
+    fn end(&mut self) -> Result<u64> {
+        self.state.stop.store(true, Ordering::Relaxed);
+        self.task.take().map(JoinHandle::join).transpose().ok();
+        let mut records = 0;
+        for entry in fs::read_dir(self.files.path())? {
+            records += by_tshark(&entry?.path())?;
+        }
+        Ok(records)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn serve(listener: &TcpListener, state: &Arc<State>, directory: &FilePath) {
+    let mut connections = Vec::new();
+    while !state.stop.load(Ordering::Relaxed) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let number = state.connections.fetch_add(1, Ordering::Relaxed) + 1;
+                let file = File::create(directory.join(format!("{number}.ipfix"))).unwrap();
+                let state = Arc::clone(state);
+                connections.push(thread::spawn(move || keep(stream, file, number, &state)));
+            }
+            Err(_) => thread::sleep(STEP),
+        }
+    }
+    connections.into_iter().for_each(|connection| connection.join().unwrap());
+}
+
+fn keep(mut stream: TcpStream, mut file: File, number: usize, state: &State) {
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(STEP)).unwrap();
+    let mut octets = vec![0; 1 << 16];
+    while !state.stop.load(Ordering::Relaxed) {
+        if state.reset.load(Ordering::Relaxed) >= number {
+            set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+            return;
+        }
+        if state.stalls.load(Ordering::Relaxed) {
+            thread::sleep(STEP);
+            continue;
+        }
+        match stream.read(&mut octets) {
+            Ok(0) => return,
+            Ok(length) => file.write_all(&octets[..length]).unwrap(),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Records in what one connection brought.
+fn by_tshark(file: &FilePath) -> Result<u64> {
+    if fs::metadata(file)?.len() == 0 {
+        return Ok(0);
+    }
+    let name = file.to_str().unwrap();
+    let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "_ws.expert.message"];
+    let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
+    let mut records = 0;
+    for line in text.lines() {
+        let (packets, expert) = line.split_once('\t').unwrap_or((line, ""));
+        ensure!(expert.is_empty(), "{name}: {expert}");
+        records += packets.split(',').filter(|packets| !packets.is_empty()).count() as u64;
+    }
+    Ok(records)
+}
+
+fn url(timeout: &str) -> String {
+    format!("tcp://{COLLECTOR}:{PORT}?retry=1s&timeout={timeout}")
+}
+
+fn wait_for_sent(agent: &AgentProcess, records: u64) {
+    agent.wait_for_ledger("records sent", |ledger| Ok(ledger.number(SENT)? == records)).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn after_a_reset_records_go_over_the_next_connection() {
+    // TCP-CONN-4, TCP-TMPL-1, IPFIX-SEQ-6
+    let mut path = Path::new().unwrap();
+    let mut peer = Peer::listen(&path.collector, COLLECTOR).unwrap();
+    let agent = path.start(&url("30s")).unwrap();
+    for round in 1..=3 {
+        path.flows(&agent, FLOWS).unwrap();
+        wait_for_sent(&agent, round * u64::from(FLOWS));
+        // What has been acknowledged has been read by now: nothing is lost with the connection.
+        thread::sleep(10 * STEP);
+        peer.reset();
+    }
+    path.flows(&agent, FLOWS).unwrap();
+    wait_for_sent(&agent, 4 * u64::from(FLOWS));
+    let ledger = path.stop(agent).unwrap();
+    assert_eq!(ledger.number(SENT).unwrap(), path.sent);
+    assert!(peer.connections() >= 4, "{} connections", peer.connections());
+    assert_eq!(peer.end().unwrap(), path.sent);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_peer_that_vanished_without_a_word_is_noticed_and_its_records_go_to_the_next_one() {
+    // TCP-CONN-6
+    let mut path = Path::new().unwrap();
+    let mut first = Peer::listen(&path.collector, COLLECTOR).unwrap();
+    let agent = path.start(&url("3s")).unwrap();
+    path.flows(&agent, FLOWS).unwrap();
+    wait_for_sent(&agent, FLOWS.into());
+    thread::sleep(10 * STEP);
+    // Nothing passes in either direction while it ends: its farewell is lost as well.
+    path.router.ip(&["link", "set", "r1", "down"]).unwrap();
+    let records = first.end().unwrap();
+    path.flows(&agent, FLOWS).unwrap();
+    let flips = |agent: &AgentProcess| agent.ledger().unwrap().number("/flips").unwrap();
+    let before = flips(&agent);
+    thread::sleep(Duration::from_secs(4));
+    assert!(flips(&agent) > before + 4, "the drain stands still");
+    let ledger = agent.ledger().unwrap();
+    assert_eq!(ledger.number(SENT).unwrap(), records);
+    let mut second = Peer::listen(&path.collector, COLLECTOR).unwrap();
+    path.router.ip(&["link", "set", "r1", "up"]).unwrap();
+    wait_for_sent(&agent, 2 * u64::from(FLOWS));
+    path.flows(&agent, FLOWS).unwrap();
+    wait_for_sent(&agent, 3 * u64::from(FLOWS));
+    path.stop(agent).unwrap();
+    assert_eq!((records, second.end().unwrap()), (FLOWS.into(), 2 * u64::from(FLOWS)));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_peer_that_takes_nothing_delays_nobody_and_has_all_of_it_when_it_goes_on() {
+    // TCP-BUF-2, TCP-FRAME-2
+    let mut path = Path::new().unwrap();
+    let mut peer = Peer::listen(&path.collector, COLLECTOR).unwrap();
+    peer.stall(true);
+    let agent = path.start(&url("5m")).unwrap();
+    let flips = |agent: &AgentProcess| agent.ledger().unwrap().number("/flips").unwrap();
+    // More than all buffers on the way take.
+    for _ in 0..3 {
+        path.flows(&agent, 40_000).unwrap();
+    }
+    let ledger = agent.ledger().unwrap();
+    assert!(ledger.number(SENT).unwrap() < path.sent, "the buffers have taken all of it: {}", ledger.0);
+    assert!(ledger.number("/destinations/0/queued/records").unwrap() > 0);
+    let before = flips(&agent);
+    thread::sleep(Duration::from_secs(3));
+    assert!(flips(&agent) > before + 3, "the drain stands still");
+    peer.stall(false);
+    wait_for_sent(&agent, path.sent);
+    path.stop(agent).unwrap();
+    assert_eq!((peer.connections(), peer.end().unwrap()), (1, path.sent));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_name_that_changes_is_followed_at_the_next_connection() {
+    let mut path = Path::new().unwrap();
+    let [old, new] = [COLLECTOR, Ipv4Addr::new(10, 89, 0, 3)];
+    path.collector.ip(&["addr", "add", &format!("{new}/24"), "dev", "k0"]).unwrap();
+    let directory = TempDir::new().unwrap();
+    let hosts = directory.path().join("hosts");
+    let says = |address: Ipv4Addr| fs::write(&hosts, format!("{address} collector.example\n")).unwrap();
+    says(old);
+    let mut first = Peer::listen(&path.collector, old).unwrap();
+    let mut second = Peer::listen(&path.collector, new).unwrap();
+    // Its own /etc/hosts, which can be changed in place.
+    let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
+    let netflow = binary().unwrap();
+    let words = ["--mount", "sh", "-c", &script, "sh", netflow.to_str().unwrap()];
+    let url = format!("tcp://collector.example:{PORT}?retry=1s");
+    let arguments = ["-i", MONITOR_INTERFACE, "--direction", "ingress", "--idle-timeout", "1s", "-c", &url];
+    let agent =
+        AgentProcess::start_program(FilePath::new("unshare"), &path.lab.monitor, &words, &arguments).unwrap();
+    path.flows(&agent, FLOWS).unwrap();
+    wait_for_sent(&agent, FLOWS.into());
+    thread::sleep(10 * STEP);
+    says(new);
+    first.reset();
+    path.flows(&agent, FLOWS).unwrap();
+    wait_for_sent(&agent, 2 * u64::from(FLOWS));
+    path.stop(agent).unwrap();
+    let at = |peer: &mut Peer| peer.end().unwrap();
+    assert_eq!((at(&mut first), at(&mut second)), (FLOWS.into(), FLOWS.into()));
+}
