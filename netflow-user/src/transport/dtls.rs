@@ -2,7 +2,8 @@
 //! Session; a message is a record, and a record is a datagram.
 //!
 //! A datagram tells nobody that its reader has gone, and one that comes back knows no old connection. So there is
-//! a new one at an interval, made before the old one ends; an alert or what ICMP says ends it at once.
+//! a new one at an interval, behind a goodbye, as collectors for one peer need it: until it is there, records wait. An alert or
+//! what ICMP says ends a connection at once.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -153,10 +154,7 @@ impl DtlsTransport {
                     match result {
                         Ok(next) => {
                             self.failures = 0;
-                            self.counters = self.counters();
-                            if let Some(mut old) = self.connection.replace(next) {
-                                old.farewell().await;
-                            }
+                            self.connection = Some(next);
                             // DTLS-4: whether it is still who it was shows in the next one.
                             self.due = clock().plus(self.destination.resolve_interval);
                             return Event::Connected;
@@ -169,10 +167,16 @@ impl DtlsTransport {
                 }
                 source = ended(&mut self.connection) => return Event::Disconnected(self.lost(source)),
                 () = sleep(due), if self.attempt.is_none() => {
+                    self.counters = self.counters();
+                    let old = self.connection.take();
                     self.last_attempt = Some(clock());
                     let (destination, message_size) = (self.destination.clone(), self.message_size);
-                    let attempt = async move { connect(&destination, message_size).await };
-                    self.attempt = Some(tokio::spawn(attempt));
+                    self.attempt = Some(tokio::spawn(async move {
+                        if let Some(mut old) = old {
+                            old.farewell().await;
+                        }
+                        connect(&destination, message_size).await
+                    }));
                 }
             }
         }

@@ -80,7 +80,15 @@ fn accept(socket: StdSocket, pem: &Path, demands: Option<PathBuf>, most: usize) 
         context.set_ca_file(ca).unwrap();
         context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     }
-    let (_, from) = socket.peek_from(&mut [0; 2048]).unwrap();
+    let from = loop {
+        let mut datagram = [0; 2048];
+        let (_, from) = socket.peek_from(&mut datagram).unwrap();
+        // The content type of a handshake; what is left of an old connection is none.
+        if datagram[0] == 22 {
+            break from;
+        }
+        socket.recv(&mut datagram).unwrap();
+    };
     socket.connect(from).unwrap();
     let mut ssl = Ssl::new(&context.build()).unwrap();
     ssl.set_mtu(1400).unwrap();
