@@ -67,3 +67,34 @@ fn octet_of(value: Value, shift: u32) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netflow_common::{FlowCounters, FlowKey, NetworkU16};
+
+    use super::*;
+    use crate::{
+        message::{data_record::PrefixLengths, sys_up_time::SysUpTime},
+        record::FlowEndReason,
+        time::{Instant, MonotonicNanos},
+    };
+
+    #[test]
+    fn values_of_choice_follow_from_times_and_ports() {
+        // TYPE-TIME-1
+        let clock =
+            Instant { monotonic: MonotonicNanos(10_000_000_000), unix_nanos: 1_767_225_600_500_000_000 };
+        let key = FlowKey {
+            ip_version: 4,
+            protocol: 1,
+            destination_port: NetworkU16::new(0x0304),
+            ..FlowKey::default()
+        };
+        let counters = FlowCounters { first: 8_000_000_000, last: 9_400_000_000, ..FlowCounters::default() };
+        let record = FlowRecord::new(key, counters, FlowEndReason::IdleTimeout, &clock);
+        let up_time = SysUpTime::at_next_second(clock, MonotonicNanos(0));
+        let context = Context { up_time, prefix_lengths: PrefixLengths::default() };
+        let values: Vec<Value> = IPFIX_IPV4.iter().map(|row| (row.value)(&record, &context)).collect();
+        assert_eq!(values, [1_767_225_598, 1_767_225_599, 1400, 3, 4].map(Value::Unsigned));
+    }
+}

@@ -101,6 +101,11 @@ mod tests {
             assert!(!E::ALL.iter().any(|other| other.name() == element.name()), "{}", element.name());
             assert!(describe(element).text.len() < 200);
         }
+        // TYPEINFO-4, TYPEINFO-5: ours are all unsigned, for which every semantics is allowed; no NUL.
+        for &element in E::ALL_OWN {
+            assert!(element.data_type().name().starts_with("unsigned"));
+            assert!(![element.name(), describe(element).text].concat().contains('\0'));
+        }
         assert_eq!(describe(E::TUNNEL_ID).range_end, u64::from(u32::MAX));
         assert_eq!(describe(E::TUNNEL_TYPE).range_end, 255);
     }

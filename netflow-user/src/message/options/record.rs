@@ -23,6 +23,10 @@ const SELECTOR_ID: u64 = 1;
 /// selectorAlgorithm and flowSelectorAlgorithm have the same numbers for these.
 const SYSTEMATIC_COUNT: u64 = 1;
 const UNIFORM_PROBABILISTIC: u64 = 4;
+/// In place of a length of one octet: it stands in the two behind (RFC 7011 section 7).
+const LONG_FORM: u8 = 255;
+/// Octets of a text at most, so that its record fits any message that there is.
+const LONGEST_TEXT: usize = 1000;
 /// flowKeyIndicator has so many bits.
 const KEY_BITS: usize = 64;
 
@@ -59,9 +63,13 @@ impl OptionsRecord {
 /// Zero-filled and cut between characters, or behind its length (TYPE-STR-2, TYPE-VLEN-2).
 fn put_text(octets: &mut Octets, text: &str, length: u16) {
     if length == OptionsField::VARIABLE {
-        // Ours are shorter than 255 octets, above which the length takes three.
-        let text = &text.as_bytes()[..text.floor_char_boundary(254)];
-        octets.put(&[text.len() as u8]);
+        let text = &text.as_bytes()[..text.floor_char_boundary(LONGEST_TEXT)];
+        if text.len() < usize::from(LONG_FORM) {
+            octets.put(&[text.len() as u8]);
+        } else {
+            octets.put(&[LONG_FORM]);
+            octets.put_u16(text.len() as u16);
+        }
         octets.put(text);
     } else {
         let text = &text.as_bytes()[..text.floor_char_boundary(length.into())];
@@ -245,7 +253,28 @@ mod tests {
         assert_eq!(text("aaaé", 4), *b"aaa\0");
         assert_eq!(text("", 2), [0, 0]);
         assert_eq!(text("eth0", OptionsField::VARIABLE), *b"\x04eth0");
-        assert_eq!(text(&"x".repeat(300), OptionsField::VARIABLE).len(), 255);
+    }
+
+    #[test]
+    fn lengths_of_255_and_more_take_three_octets() {
+        // VEC-12, TYPE-VLEN-1, TYPE-VLEN-2, TYPE-VLEN-3
+        let text = |length: usize| {
+            let mut octets = Octets::with_capacity(0);
+            put_text(&mut octets, &"x".repeat(length), OptionsField::VARIABLE);
+            octets.as_slice().to_vec()
+        };
+        assert_eq!(OptionsField::VARIABLE, 65_535);
+        for (length, prefix) in [
+            (0, &[0][..]),
+            (1, &[1]),
+            (254, &[254]),
+            (255, &[255, 0, 255]),
+            (256, &[255, 1, 0]),
+            (1000, &[255, 3, 0xe8]),
+        ] {
+            assert_eq!(text(length), [prefix, &vec![b'x'; length]].concat());
+        }
+        assert_eq!(text(70_000).len(), 3 + LONGEST_TEXT);
     }
 
     #[test]

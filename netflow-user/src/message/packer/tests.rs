@@ -328,3 +328,32 @@ fn statistics_have_a_period_of_their_own_and_do_not_keep_data_waiting() {
         assert_eq!(packer.template_deadline(), MonotonicNanos(0));
     }
 }
+
+#[test]
+fn each_session_has_a_sequence_and_templates_of_its_own() {
+    // V9-HDR-7, IPFIX-SEQ-8, TRANS-3
+    for protocol in [Protocol::Ipfix, Protocol::NetflowV9] {
+        let records = records(IpVersion::V4, 5);
+        let mut first = new_packer(protocol, 1472).unwrap();
+        for _ in 0..3 {
+            send(&mut first, &records);
+        }
+        // A destination that joins later.
+        let mut second = new_packer(protocol, 1472).unwrap();
+        assert_eq!(send(&mut second, &records).0, 0);
+        let (third, fourth) = (send(&mut first, &records).0, send(&mut second, &records).0);
+        let expected = if protocol == Protocol::Ipfix { (15, 5) } else { (3, 1) };
+        assert_eq!((third, fourth), expected);
+    }
+}
+
+#[test]
+fn no_message_is_longer_than_its_length_can_say() {
+    // IPFIX-MSG-3
+    assert!(new_packer(Protocol::Ipfix, 65_536).is_err());
+    let mut packer = new_packer(Protocol::Ipfix, 65_535).unwrap();
+    let records = records(IpVersion::V6, 2000);
+    let message = packer.next_message(&records, Instant::default()).unwrap();
+    assert!(message.octets.len() <= 65_535 && message.records > 590);
+    assert_eq!(usize::from(u16::from_be_bytes([message.octets[2], message.octets[3]])), message.octets.len());
+}
