@@ -75,7 +75,7 @@ fn bad_collector_urls_are_refused_with_what_is_wrong() {
         ("host:flow", "a number from 1 to 65535"),
         ("http://host", "unknown transport 'http', known are udp, tcp, tls, dtls, sctp, file and json"),
         ("udp://host?protocol=v8", "unknown protocol 'v8', known are ipfix, v9 and v5"),
-        ("udp://host?color=red", "unknown option 'color', known are protocol, bind"),
+        ("udp://host?color=red", "unknown option 'color', known are protocol"),
         ("udp://host?cert=c.pem", "option 'cert' has no meaning for udp"),
         ("udp://host?dscp=64", "dscp is a number from 0 to 63"),
         ("udp://127.0.0.1?bind=::1", "one is IPv4, the other IPv6"),
