@@ -73,6 +73,7 @@ pub fn expected() -> Vec<String> {
     sorted(flows.map(|flow| serde_json::to_string(&flow).unwrap()).collect())
 }
 
+// TCP-FRAME-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_cut_by_length_whatever_is_read_at_once() {
     let running = Running::start(&["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]);
@@ -93,7 +94,7 @@ async fn a_stream_is_cut_by_length_whatever_is_read_at_once() {
     );
 }
 
-// TMPL-5: templates live as long as the Transport Session.
+// RFC 7011 section 8.1: templates live as long as the Transport Session.
 #[tokio::test(flavor = "multi_thread")]
 async fn templates_die_with_their_connection() {
     let running = Running::start(&["tcp://127.0.0.1:0"]);
@@ -179,7 +180,7 @@ fn withdrawal(set: u16, id: u16) -> Vec<u8> {
     message
 }
 
-// TMPL-7
+// RFC 7011 section 8.1, and 8.4 for UDP.
 #[test]
 fn a_withdrawn_template_is_forgotten_by_a_connection_and_kept_for_datagrams() {
     let address = exporter();

@@ -170,7 +170,7 @@ async fn messages_by_tls_are_those_by_datagrams() {
     assert!(summary.to_string().ends_with("; nothing lost"), "{summary}");
 }
 
-// TLS-3: no record of a peer that is not who it has to be.
+// RFC 7011 section 11.3: no record of a peer that is not who it has to be.
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_without_a_good_certificate_and_plain_ones_are_refused() {
     let authority = Authority::new();
@@ -192,7 +192,6 @@ async fn peers_without_a_good_certificate_and_plain_ones_are_refused() {
     assert!(summary.to_string().contains("6 handshakes failed"), "{summary}");
 }
 
-// UDP-10, DTLS over one port.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_peers_of_dtls_share_a_port_and_may_begin_anew() {
     let authority = Authority::new();
