@@ -279,9 +279,10 @@ fn export(frames: &[Vec<u8>], arguments: &[&str]) -> Result<u64> {
     Ok(packets)
 }
 
-/// Exports a capture of the frames over SCTP: each user message is one IPFIX message (SCTP-4), and together they are a stream in
+/// Exports a capture of the frames over SCTP: each user message is one IPFIX message, and together they are a stream in
 /// which nothing is missing.
 fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
+    // SCTP-4
     let namespace = Namespace::new()?;
     let sink = SctpSink::start(&namespace, ([127, 0, 0, 1], 4739).into())?;
     let directory = tempfile::tempdir()?;
