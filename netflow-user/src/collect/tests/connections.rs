@@ -73,9 +73,9 @@ pub fn expected() -> Vec<String> {
     sorted(flows.map(|flow| serde_json::to_string(&flow).unwrap()).collect())
 }
 
-// TCP-FRAME-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_cut_by_length_whatever_is_read_at_once() {
+    // TCP-FRAME-1
     let running = Running::start(&["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]);
     let stream = messages().concat();
     for piece in [1, 7, 16, stream.len()] {
