@@ -1,20 +1,17 @@
 //! What builds a destination's messages: by templates, or the fixed records of v5.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32};
 
 use crate::{
     config::ExportConfig,
     message::{
-        Message, MessageError, OptionsData, Packer, PackerConfig, Statistics, TemplateSet, V5Packer,
+        Message, MessageError, ONCE, OptionsData, Packer, PackerConfig, Statistics, TemplateSet, V5Packer,
         V5PackerConfig,
     },
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
     transport::{ExportProtocol, Link},
 };
-
-/// Longer than any session lasts.
-const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The messages of one session.
 pub(super) enum Messages {
@@ -66,10 +63,10 @@ impl Messages {
         // What arrives for sure is said once (RFC 7011 section 8.1).
         let packer = PackerConfig {
             observation_domain_id: config.observation_domain_id,
-            template_refresh: if lossy { config.template_refresh } else { NEVER },
+            template_refresh: if lossy { config.template_refresh } else { ONCE },
             template_refresh_messages: if lossy { config.template_refresh_messages } else { NonZeroU32::MAX },
-            options_refresh: if lossy { config.options_refresh } else { NEVER },
-            statistics_interval: config.statistics.map_or(NEVER, |(interval, _)| interval),
+            options_refresh: if lossy { config.options_refresh } else { ONCE },
+            statistics_interval: config.statistics.map_or(ONCE, |(interval, _)| interval),
             exporter_address,
             sys_up_time_origin: origin,
             message_size,

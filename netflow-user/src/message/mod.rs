@@ -42,6 +42,7 @@ pub use options::{
 };
 pub use packer::{Message, Packer, PackerConfig};
 pub use preset::Preset;
+pub use schedule::ONCE;
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
 pub use v5_packer::{LARGEST_INTERVAL, V5Packer, V5PackerConfig};
 

@@ -14,6 +14,8 @@ use crate::time::MonotonicNanos;
 
 /// Into how many steps the first period is divided, each ending in a round of its own.
 const ACCELERATED_ROUNDS: u8 = 3;
+/// A period that never ends: items go once, since what arrives for sure is not repeated (TMPL-SES-2).
+pub const ONCE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A value: a message that was built but not sent leaves no trace, since it advanced a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +103,7 @@ impl Schedule {
             return;
         }
         let due_by_messages = records_wait
+            && self.period < ONCE
             && (self.before_first_data || self.messages.is_some_and(|most| self.data_messages >= most.get()));
         if self.announced {
             self.announced = false;
@@ -193,6 +196,14 @@ mod tests {
     fn the_first_period_has_three_rounds_and_later_ones_one_each() {
         // UDP-TMPL-1, V9-TMPL-4, V9-TMPL-8
         assert_eq!(idle_rounds(&mut schedule(20), 0..200), [0, 20, 40, 60, 120, 180]);
+    }
+
+    #[test]
+    fn where_nothing_gets_lost_items_go_once() {
+        // TMPL-SES-2
+        let mut once = Schedule::of_templates(2, ONCE, NonZeroU32::MAX);
+        let rounds = (0..500).map(|second| message(&mut once, second, second > 100, 2, true));
+        assert_eq!(rounds.filter(|&templates| templates > 0).count(), 1);
     }
 
     #[test]

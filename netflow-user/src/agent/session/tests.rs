@@ -12,7 +12,7 @@ use tokio::{
 use super::*;
 use crate::{
     agent::spool::Spool,
-    message::{Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
+    message::{ONCE, Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet},
     record::FlowEndReason,
     transport::{Content, ExportProtocol, FileTarget, Sync},
 };
@@ -23,10 +23,10 @@ const NOW: Instant =
 fn messages(message_size: usize) -> Messages {
     let config = PackerConfig {
         observation_domain_id: 1,
-        template_refresh: Duration::from_secs(60),
-        template_refresh_messages: NonZeroU32::MIN,
-        options_refresh: Duration::from_secs(60),
-        statistics_interval: Duration::from_secs(60),
+        template_refresh: ONCE,
+        template_refresh_messages: NonZeroU32::MAX,
+        options_refresh: ONCE,
+        statistics_interval: ONCE,
         exporter_address: [0; 4],
         sys_up_time_origin: MonotonicNanos(0),
         message_size,
@@ -159,6 +159,8 @@ async fn a_new_connection_has_templates_first_sequence_numbers_from_zero_and_wha
 
     for messages in [&before, &after] {
         assert_eq!(sequence_number(&messages[0]), 0);
+        // TMPL-SES-2
+        assert!(messages[1..].iter().all(|message| message[16..18] != [0, 2]));
         // Set 2, behind the header of 16 octets.
         assert_eq!(messages[0][16..18], [0, 2]);
     }
