@@ -89,6 +89,8 @@ struct Connection {
     written: Arc<AtomicU64>,
     /// The kernel tells how many of them have arrived.
     tells: bool,
+    /// What was acknowledged when that was last told.
+    told: u64,
     local: SocketAddr,
     peer: SocketAddr,
 }
@@ -229,10 +231,14 @@ impl TcpTransport {
                     };
                 }
                 State::Connected(connection) => {
-                    let ended = if connection.acknowledged() < connection.written.load(Ordering::Relaxed) {
+                    // Not by what is acknowledged now: the last of it may have been just then, and nobody knows yet.
+                    let ended = if connection.told < connection.written.load(Ordering::Relaxed) {
                         match tokio::time::timeout(ACKNOWLEDGEMENT, connection.ended()).await {
                             Ok(source) => source,
-                            Err(_) => return Event::Acknowledged,
+                            Err(_) => {
+                                connection.told = connection.acknowledged();
+                                return Event::Acknowledged;
+                            }
                         }
                     } else {
                         connection.ended().await
@@ -339,7 +345,7 @@ async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Conne
         TransportKind::Tls => Box::new(TlsClient::new(destination)?.connect(stream, peer).await?),
         _ => Box::new(stream),
     };
-    Ok(Connection { stream, socket, written, tells, local, peer })
+    Ok(Connection { stream, socket, written, told: 0, tells, local, peer })
 }
 
 /// A socket that notices within the destination's timeout that its peer is gone (TCP-CONN-6).
