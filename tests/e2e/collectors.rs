@@ -1,16 +1,15 @@
 //! Several collectors of one agent: what happens to one of them is not felt by the others.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use tests::agent::{AgentProcess, Signal};
-use tests::frames::{frame, udp};
 use tests::judges::{ExportedMessage, Nfcapd, Tshark, sequence_errors};
-use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
-use tests::raw::RawSender;
+use tests::lab::{Lab, LabOptions, MONITOR_INTERFACE};
+use tests::trickle::{OnDrop, trickle};
 
 const ALIVE_V9: u16 = 2055;
 const ALIVE_IPFIX: u16 = 4739;
@@ -40,7 +39,7 @@ fn a_dead_and_a_restarted_collector_do_not_disturb_the_living_ones() {
     let number = |pointer: &str| agent.ledger().unwrap().number(pointer).unwrap();
     let (stop, begin) = (AtomicBool::new(false), Instant::now());
     let (sent, first_life, restarted, restarted_at) = thread::scope(|scope| {
-        let traffic = scope.spawn(|| traffic(&lab, &stop));
+        let traffic = scope.spawn(|| trickle(&lab, FLOWS, TRAFFIC_LIMIT, &stop));
         // A panic here must end the traffic, or the scope would wait for it.
         let ended = OnDrop(&stop);
         let sent_records = "/destinations/2/sent/records";
@@ -124,42 +123,10 @@ fn start(lab: &Lab) -> Result<AgentProcess> {
     AgentProcess::start(&lab.monitor, &arguments)
 }
 
-/// Sends packets of 100 octets, one flow after the other, until it is to stop. Says how many.
-fn traffic(lab: &Lab, stop: &AtomicBool) -> Result<u64> {
-    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
-    let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
-    let frames: Vec<Vec<u8>> = (0..FLOWS)
-        .map(|flow| frame(&udp((Ipv4Addr::new(10, 1, 0, 1), 1000 + flow).into(), to, &[0; 72])))
-        .collect();
-    let (mut sent, deadline) = (0, Instant::now() + TRAFFIC_LIMIT);
-    for frame in frames.iter().cycle() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        if Instant::now() > deadline {
-            bail!("nobody has stopped the traffic");
-        }
-        sender.send(frame)?;
-        sent += 1;
-        thread::sleep(Duration::from_millis(1));
-    }
-    ensure!(sent > 0, "no traffic");
-    Ok(sent)
-}
-
 fn records<'a>(messages: impl IntoIterator<Item = &'a ExportedMessage>) -> u64 {
     messages.into_iter().map(|message| message.records.len() as u64).sum()
 }
 
 fn unix_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
-}
-
-/// Says stop when it goes.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

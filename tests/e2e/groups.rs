@@ -12,6 +12,7 @@ use tests::frames::{frame, udp};
 use tests::judges::Nfcapd;
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
 use tests::raw::RawSender;
+use tests::trickle::OnDrop;
 
 const PORTS: [u16; 2] = [4739, 4740];
 const FLOWS: u16 = 500;
@@ -74,15 +75,6 @@ fn of_a_balanced_group_each_record_is_at_one_collector_and_flows_are_not_split()
     assert_eq!(places.len(), usize::from(FLOWS));
     assert!(places.values().all(|(_, records)| *records == 2 * rounds), "{places:?}");
     eprintln!("{} and {} of {all} records", of(0, "sent"), of(1, "sent"));
-}
-
-/// Says stop when it goes.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -4,19 +4,16 @@
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tests::agent::{AgentProcess, Signal};
-use tests::frames::{frame, udp};
-use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
-use tests::process::{command, run};
-use tests::raw::RawSender;
+use tests::judges::sums_of_file;
+use tests::lab::{Lab, LabOptions, MONITOR_INTERFACE};
 use tests::stream_sink::StreamSink;
+use tests::trickle::{OnDrop, trickle};
 
 /// Seconds without the collector, unless the environment says otherwise.
 const OUTAGE: u64 = 10;
@@ -44,7 +41,7 @@ fn a_time_without_the_collector_and_a_restart_of_the_agent_lose_no_record() {
         let ended = OnDrop(&stop_traffic);
         let before = sink("before");
         let agent = start();
-        let traffic = scope.spawn(|| traffic(&lab, &stop_traffic));
+        let traffic = scope.spawn(|| trickle(&lab, FLOWS, TRAFFIC_LIMIT, &stop_traffic));
         agent.wait_for_ledger("records", |ledger| Ok(ledger.number(SENT)? > 100)).unwrap();
         before.stop().unwrap();
         thread::sleep(outage);
@@ -58,7 +55,7 @@ fn a_time_without_the_collector_and_a_restart_of_the_agent_lose_no_record() {
         // The next agent finds them, and has packets of its own.
         let ended = OnDrop(&stop_more);
         let agent = start();
-        let more = scope.spawn(|| self::traffic(&lab, &stop_more));
+        let more = scope.spawn(|| trickle(&lab, FLOWS, TRAFFIC_LIMIT, &stop_more));
         agent.wait_for_ledger("records on disk", |ledger| Ok(ledger.number(SPOOLED)? > waiting)).unwrap();
         let after = sink("after");
         agent
@@ -91,59 +88,10 @@ fn a_time_without_the_collector_and_a_restart_of_the_agent_lose_no_record() {
     // Each packet once, in the eyes of another program.
     let (mut packets, mut octets) = (0, 0);
     for entry in fs::read_dir(files.path()).unwrap() {
-        let (some, more) = by_tshark(&entry.unwrap().path()).unwrap();
+        let (some, more) = sums_of_file(&entry.unwrap().path()).unwrap();
         (packets, octets) = (packets + some, octets + more);
     }
     let all = first.1 + second.1;
     assert_eq!((packets, octets), (all, 100 * all));
     assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 0);
-}
-
-/// Packets and octets of the records in one connection.
-fn by_tshark(file: &Path) -> Result<(u64, u64)> {
-    let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "cflow.octets", "-e", "_ws.expert.message"];
-    let name = file.to_str().context("a path is text")?;
-    let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
-    let mut sums = [0; 2];
-    for line in text.lines() {
-        let columns: Vec<&str> = line.split('\t').collect();
-        ensure!(columns.get(2).is_none_or(|expert| expert.is_empty()), "{name}: {line}");
-        for (sum, column) in sums.iter_mut().zip(&columns) {
-            for number in column.split(',').filter(|number| !number.is_empty()) {
-                *sum += number.parse::<u64>()?;
-            }
-        }
-    }
-    Ok((sums[0], sums[1]))
-}
-
-/// Sends packets of 100 octets, one flow after the other, until it is to stop. Says how many.
-fn traffic(lab: &Lab, stop: &AtomicBool) -> Result<u64> {
-    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
-    let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
-    let frames: Vec<Vec<u8>> = (0..FLOWS)
-        .map(|flow| frame(&udp((Ipv4Addr::new(10, 1, 0, 1), 1000 + flow).into(), to, &[0; 72])))
-        .collect();
-    let (mut sent, deadline) = (0, Instant::now() + TRAFFIC_LIMIT);
-    for frame in frames.iter().cycle() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        if Instant::now() > deadline {
-            bail!("nobody has stopped the traffic");
-        }
-        sender.send(frame)?;
-        sent += 1;
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(sent)
-}
-
-/// Says stop when it goes.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -9,26 +9,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::agent::{self, AgentProcess};
 use tests::captures::{self, Capture};
+use tests::judges::sums_of_file;
 use tests::lab::Namespace;
 use tests::process::{command, run};
-
-/// Packets and octets of the records in a file, by tshark.
-fn by_tshark(file: &Path) -> Result<(u64, u64)> {
-    let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "cflow.octets", "-e", "_ws.expert.message"];
-    let name = file.to_str().context("a path is text")?;
-    let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
-    let mut sums = [0; 2];
-    for line in text.lines() {
-        let columns: Vec<&str> = line.split('\t').collect();
-        ensure!(columns.get(2).is_none_or(|expert| expert.is_empty()), "{name}: {line}");
-        for (sum, column) in sums.iter_mut().zip(&columns) {
-            for number in column.split(',').filter(|number| !number.is_empty()) {
-                *sum += number.parse::<u64>()?;
-            }
-        }
-    }
-    Ok((sums[0], sums[1]))
-}
 
 /// The same by `netflow collect`, in whose eyes nothing is missing.
 fn by_netflow(file: &Path) -> Result<(u64, u64)> {
@@ -65,7 +48,7 @@ fn judge(capture: &Capture) -> Result<(Vec<String>, usize)> {
         wrong.push(format!("{} is left", other.display()));
     }
     let expected = (capture.expected.ip_packets, capture.expected.ip_bytes);
-    for (judge, read) in [("tshark", by_tshark as fn(&Path) -> Result<_>), ("netflow", by_netflow)] {
+    for (judge, read) in [("tshark", sums_of_file as fn(&Path) -> Result<_>), ("netflow", by_netflow)] {
         let mut sums = (0, 0);
         for file in &files {
             let (packets, octets) = read(file)?;

@@ -18,5 +18,6 @@ pub mod process;
 pub mod raw;
 pub mod sctp_sink;
 pub mod stream_sink;
+pub mod trickle;
 pub mod tunnels;
 pub mod wide;

@@ -5,6 +5,7 @@
 //! numbers; of ours it uses nothing but the words for time and the clock.
 
 mod certificates;
+mod counting;
 mod destination;
 #[cfg(feature = "dtls")]
 mod dtls;

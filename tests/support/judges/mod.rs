@@ -16,4 +16,4 @@ pub use self::nfacctd::{Nfacctd, NfacctdVerdict};
 pub use self::nfcapd::{Nfcapd, NfcapdExporter, NfcapdSummary, NfcapdVerdict};
 pub use self::panel::{IPFIX, NETFLOW_V9, Panel, PanelVerdict};
 pub use self::pdml::{Layer, layers, tshark_is_here};
-pub use self::tshark::{Tshark, TsharkCapture};
+pub use self::tshark::{Tshark, TsharkCapture, sums_of_file};

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::exported::{self, ExportedMessage};
 use crate::lab::Namespace;
-use crate::process::{Process, command};
+use crate::process::{Process, command, run};
 
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(60);
@@ -161,6 +161,24 @@ fn counts(stderr: &str) -> Option<(u64, u64)> {
     let (_, counts) = line.rsplit_once("': ")?;
     let (received, dropped) = counts.split(' ').next()?.split_once('/')?;
     Some((received.parse().ok()?, dropped.parse().ok()?))
+}
+
+/// Packets and octets of the records in an IPFIX File.
+pub fn sums_of_file(file: &Path) -> Result<(u64, u64)> {
+    let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "cflow.octets", "-e", "_ws.expert.message"];
+    let name = file.to_str().context("a path is text")?;
+    let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
+    let mut sums = [0; 2];
+    for line in text.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        ensure!(columns.get(2).is_none_or(|expert| expert.is_empty()), "{name}: {line}");
+        for (sum, column) in sums.iter_mut().zip(&columns) {
+            for number in column.split(',').filter(|number| !number.is_empty()) {
+                *sum += number.parse::<u64>()?;
+            }
+        }
+    }
+    Ok((sums[0], sums[1]))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Connections to peers that behave and that do not.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::{clock, transport::ExportProtocol};
