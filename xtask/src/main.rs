@@ -1,5 +1,6 @@
 //! The project's own verbs: `cargo xtask VERB`. This file knows their names, each verb lives in its own.
 
+mod bench;
 mod bpf_toolchain;
 mod ci;
 mod conformance;
@@ -24,6 +25,8 @@ usage: cargo xtask VERB
   kernel-tests [FILTER]...  only the tests that need root
   tidy                  the project's own checks: file sizes, dependencies between rooms, the kernel object
   conformance           each requirement of the standards on an exporter, and the test that shows it
+  bench [--quick] [--only PART,...] [--output DIR]
+                        measure what metering and exporting cost on this machine, beside other exporters, as root
   vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
@@ -43,7 +46,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         eprintln!("{USAGE}");
         return Ok(ExitCode::from(2));
     };
-    let takes_arguments = matches!(verb.as_str(), "run" | "test" | "kernel-tests");
+    let takes_arguments = matches!(verb.as_str(), "run" | "test" | "kernel-tests" | "bench");
     if !takes_arguments && let Some(unexpected) = rest.first() {
         bail!("`{verb}` takes no arguments, found `{unexpected}`");
     }
@@ -55,6 +58,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "kernel-tests" => test::privileged_only(rest)?,
         "tidy" => tidy::tidy()?,
         "conformance" => conformance::conformance()?,
+        "bench" => return bench::bench(rest),
         "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),

@@ -4,6 +4,7 @@ pub mod apt;
 mod host;
 mod linker;
 mod openssl;
+pub mod packages;
 mod toolchain;
 
 use std::time::Instant;
