@@ -18,7 +18,12 @@ const REMEDY: &str = "run `cargo xtask setup`";
 /// Builds the package `name` in `directory`. cargo does so again only when that directory, one of the further
 /// `inputs` or the toolchain changes. Paths are relative to the workspace.
 pub fn build(name: &str, directory: &str, inputs: &[&str]) -> ExitCode {
-    match try_build(name, directory, inputs) {
+    build_with(name, directory, inputs, &[])
+}
+
+/// The same with features of that package.
+pub fn build_with(name: &str, directory: &str, inputs: &[&str], features: &[&str]) -> ExitCode {
+    match try_build(name, directory, inputs, features) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // `cargo::error` prints one line, where a panic would print the script's whole output.
@@ -28,7 +33,7 @@ pub fn build(name: &str, directory: &str, inputs: &[&str]) -> ExitCode {
     }
 }
 
-fn try_build(name: &str, directory: &str, inputs: &[&str]) -> Result<(), String> {
+fn try_build(name: &str, directory: &str, inputs: &[&str], features: &[&str]) -> Result<(), String> {
     let toolchain = rustup_home()
         .and_then(|home| BpfToolchain::find(&home))
         .ok_or_else(|| format!("no toolchain can build the kernel program: {REMEDY}"))?;
@@ -48,7 +53,7 @@ fn try_build(name: &str, directory: &str, inputs: &[&str]) -> Result<(), String>
 
     let directory = workspace.join(directory);
     let root_dir = directory.to_str().ok_or("the workspace's path is not UTF-8")?;
-    let package = Package { name, root_dir, ..Package::default() };
+    let package = Package { name, root_dir, features, ..Package::default() };
     aya_build::build_ebpf([package], Toolchain::Custom(toolchain.name()))
         .map_err(|error| format!("cannot build the kernel program: {error:#}"))
 }

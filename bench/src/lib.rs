@@ -6,6 +6,7 @@
 pub mod machine;
 pub mod measurement;
 pub mod outcome;
+pub mod packet;
 pub mod parts;
 pub mod report;
 

@@ -150,6 +150,33 @@ impl Drop for Pinned {
     }
 }
 
+/// The CPU that measuring threads are on: the last one, since interrupts prefer the first.
+pub fn last_cpu() -> usize {
+    std::thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1)
+}
+
+/// One above the highest CPU number that is online.
+pub fn cpus_up_to_highest() -> u32 {
+    let online = read("/sys/devices/system/cpu/online");
+    let highest = online.trim().rsplit(['-', ',']).next().and_then(|number| number.parse::<u32>().ok());
+    highest.map_or(1, |highest| highest + 1)
+}
+
+/// CPUs that the kernel has made room for: what a per-CPU map has values for.
+pub fn possible_cpus() -> usize {
+    let possible = read("/sys/devices/system/cpu/possible");
+    let highest = possible.trim().rsplit(['-', ',']).next().and_then(|number| number.parse::<usize>().ok());
+    highest.map_or(1, |highest| highest + 1)
+}
+
+/// Whether so many octets of memory are free, or could be.
+pub fn has_memory(octets: u64) -> bool {
+    let meminfo = read("/proc/meminfo");
+    let available =
+        field(&meminfo, "MemAvailable").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
+    available.is_none_or(|kibibytes| kibibytes * 1024 > octets)
+}
+
 fn read(file: &str) -> String {
     fs::read_to_string(file).unwrap_or_default()
 }

@@ -10,7 +10,7 @@
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::bpf_map_type::BPF_MAP_TYPE_HASH,
+    bindings::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_PERCPU_HASH},
     helpers::generated::{bpf_map_lookup_elem, bpf_map_update_elem},
 };
 use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
@@ -30,10 +30,19 @@ macro_rules! entry {
 }
 entry!(FlowKey, FlowCounters, WideKey, WideCounters);
 
+/// A hash; others only to be measured beside it.
+const MAP_TYPE: usize = if cfg!(feature = "bench-lru-hash") {
+    BPF_MAP_TYPE_LRU_HASH as usize
+} else if cfg!(feature = "bench-percpu-hash") {
+    BPF_MAP_TYPE_PERCPU_HASH as usize
+} else {
+    BPF_MAP_TYPE_HASH as usize
+};
+
 /// The members' names and types are the description; the loader reads them from the object's BTF.
 #[repr(C)]
 pub(crate) struct FlowMap<K: Entry, V: Entry> {
-    r#type: *const [u8; BPF_MAP_TYPE_HASH as usize],
+    r#type: *const [u8; MAP_TYPE],
     key_size: *const K::Octets,
     value_size: *const V::Octets,
     // The agent makes the maps in the size that it needs.

@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf,
-    programs::{Program, ProgramError, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{Program, ProgramError, ProgramFd, TestRun as _, TestRunOptions, TestRunResult, Xdp},
 };
 use netflow_common::names;
 
@@ -183,6 +183,14 @@ impl Kernel {
         let context = buffer.context();
         let context = bytemuck::bytes_of(&context);
         self.run(TestRunOptions { data_in: Some(frame), ctx_in: Some(context), ..TestRunOptions::default() })
+    }
+
+    /// The program that test runs go to, for another program that calls it as its last act.
+    ///
+    /// # Errors
+    /// It is not loaded.
+    pub fn tested_program(&mut self) -> Result<&ProgramFd, ProgramError> {
+        self.program_at(self.tested).ok_or(ProgramError::NotLoaded)?.fd()
     }
 
     fn run(&mut self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
