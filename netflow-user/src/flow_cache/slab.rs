@@ -14,7 +14,7 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Which of a slot's two chains a list runs through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Chain {
-    /// By deadline. A free or parked slot, which has none, uses it for the list of its like.
+    /// By deadline. A parked slot, which has none, uses it for the list of its like.
     Deadline = 0,
     /// By the time of the last packet.
     Age = 1,
@@ -86,6 +86,11 @@ impl<K: Key, C: Counters> Slot<K, C> {
         }
     }
 
+    /// Reads the first and the second cache line, and says something that depends on both.
+    pub fn touch(&self) -> u64 {
+        u64::from(self.key.flow().interface ^ self.flip)
+    }
+
     /// Adds a delta. Clocks of different processors and the edge of a flip may put a packet a few
     /// milliseconds before the previous record's end: it is moved onto that end.
     pub fn add(&mut self, delta: &C) {
@@ -117,24 +122,23 @@ impl<K: Key, C: Counters> Slot<K, C> {
 /// The array of slots.
 pub(super) struct Slab<K, C> {
     slots: Vec<Slot<K, C>>,
-    free: List,
+    /// Those that were released, the last one on top: it is the one that the processor's cache may still have.
+    free: Vec<u32>,
 }
 
 impl<K, C> Slab<K, C> {
     /// Address space for `capacity` slots. The kernel gives memory only to slots that were written,
     /// so an empty cache costs nothing and a growing one never moves.
     pub fn new(capacity: usize) -> Result<Self, TryReserveError> {
-        let mut slots = Vec::new();
+        let (mut slots, mut free) = (Vec::new(), Vec::new());
         slots.try_reserve_exact(capacity)?;
-        Ok(Self { slots, free: List::EMPTY })
+        free.try_reserve_exact(capacity)?;
+        Ok(Self { slots, free })
     }
 
     /// Takes a free slot, or the next one never used.
     pub fn insert(&mut self, slot: Slot<K, C>) -> u32 {
-        if let Some(at) = self.free.head() {
-            let mut free = self.free;
-            free.remove(self, Chain::Deadline, at);
-            self.free = free;
+        if let Some(at) = self.free.pop() {
             self[at] = slot;
             return at;
         }
@@ -146,9 +150,12 @@ impl<K, C> Slab<K, C> {
     /// Gives a slot back; it must be in no list.
     pub fn release(&mut self, at: u32) {
         self[at].state = FREE;
-        let mut free = self.free;
-        free.push(self, Chain::Deadline, at);
-        self.free = free;
+        self.free.push(at);
+    }
+
+    /// The slots that the next insertions take, of those that were in use before.
+    pub fn next_free(&self) -> impl Iterator<Item = u32> {
+        self.free.iter().rev().copied()
     }
 
     /// Slots ever used: those of the highest number of flows at one time, not of the capacity.
@@ -164,12 +171,12 @@ impl<K, C> Slab<K, C> {
     /// Forgets all slots, but keeps the memory.
     pub fn clear(&mut self) {
         self.slots.clear();
-        self.free = List::EMPTY;
+        self.free.clear();
     }
 
     /// Makes the list of free slots again from the slots' states.
     pub fn rebuild(&mut self) {
-        self.free = List::EMPTY;
+        self.free.clear();
         for at in 0..self.len() {
             if self[at].state == FREE {
                 self.release(at);
