@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::Result;
 
-use crate::{conformance, process, setup, test, tidy};
+use crate::{conformance, counts, process, setup, test, tidy};
 
 /// Runs every check.
 pub fn ci() -> Result<()> {
@@ -15,7 +15,7 @@ pub fn ci() -> Result<()> {
     heading("format");
     process::show(process::cargo().args(["fmt", "--all", "--check"]))?;
     heading("set-up");
-    let setup = setup::setup()?;
+    let mut setup = setup::setup()?;
     heading("clippy");
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     process::show(process::cargo().args(clippy))?;
@@ -23,6 +23,8 @@ pub fn ci() -> Result<()> {
     tidy::prepared(&setup)?;
     heading("conformance");
     conformance::conformance()?;
+    heading("instruction counts");
+    counts::prepared(&mut setup, false)?;
     heading("documentation");
     let doc = ["doc", "--workspace", "--no-deps"];
     process::show(process::cargo().env("RUSTDOCFLAGS", "--deny warnings").args(doc))?;

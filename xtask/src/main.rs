@@ -4,6 +4,7 @@ mod bench;
 mod bpf_toolchain;
 mod ci;
 mod conformance;
+mod counts;
 mod process;
 mod run;
 mod setup;
@@ -27,6 +28,7 @@ usage: cargo xtask VERB
   conformance           each requirement of the standards on an exporter, and the test that shows it
   bench [--quick] [--only PART,...] [--output DIR]
                         measure what metering and exporting cost on this machine, beside other exporters, as root
+  counts [--update]     instructions of the kernel's programs and of the agent's stages, against the recorded ones
   vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
@@ -46,7 +48,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         eprintln!("{USAGE}");
         return Ok(ExitCode::from(2));
     };
-    let takes_arguments = matches!(verb.as_str(), "run" | "test" | "kernel-tests" | "bench");
+    let takes_arguments = matches!(verb.as_str(), "run" | "test" | "kernel-tests" | "bench" | "counts");
     if !takes_arguments && let Some(unexpected) = rest.first() {
         bail!("`{verb}` takes no arguments, found `{unexpected}`");
     }
@@ -59,6 +61,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "tidy" => tidy::tidy()?,
         "conformance" => conformance::conformance()?,
         "bench" => return bench::bench(rest),
+        "counts" => counts::counts(rest)?,
         "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),

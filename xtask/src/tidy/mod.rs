@@ -1,7 +1,7 @@
 //! `tidy`: the rules of this project that no other tool knows, checked on every file of the tree and on the built
 //! kernel object.
 
-mod object;
+pub mod object;
 mod rooms;
 mod source;
 mod words;

@@ -39,30 +39,11 @@ enum Target {
 
 /// Builds the object and checks each program in it.
 pub fn check(llvm_major: u32) -> Result<()> {
-    let Some(objdump) = objdump(llvm_major) else {
-        if tidy::is_ci() {
-            bail!("llvm-objdump is needed to check the kernel object: install llvm-{llvm_major}");
-        }
-        eprintln!("kernel object: not checked, there is no llvm-objdump");
-        return Ok(());
-    };
-    let object = build()?;
-    let text = process::output(Command::new(objdump).args(["-d", "-r"]).arg(&object))
-        .with_context(|| format!("llvm-objdump cannot read {}", object.display()))?;
-    let functions = parse(&text);
-    let programs: Vec<&str> = functions
-        .iter()
-        .filter(|(_, function)| function.section != ".text")
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if programs.is_empty() {
-        bail!("{} holds no program", object.display());
-    }
+    let Some(functions) = functions(llvm_major)? else { return Ok(()) };
     let mut refused = Vec::new();
-    for program in programs {
+    for program in programs(&functions)? {
         let reached = reached(&functions, program);
-        let total: usize =
-            reached.iter().filter_map(|name| functions.get(*name)).map(|f| f.instructions).sum();
+        let total = instructions_of(&functions, program);
         let section = functions.get(program).map_or("", |function| &function.section);
         eprintln!("kernel object: {program} ({section}): {total} instructions, functions: {}", reached.len());
         let loops = reached.into_iter().filter(|name| BYTE_LOOPS.contains(name));
@@ -74,6 +55,52 @@ pub fn check(llvm_major: u32) -> Result<()> {
         bail!("a loop over single octets for each packet: {}", refused.join(", "));
     }
     Ok(())
+}
+
+/// Builds the object; each program's name and how many instructions it has, those of the functions that it reaches
+/// included. `None` where nothing can read it, which has been said.
+pub fn instructions(llvm_major: u32) -> Result<Option<Vec<(String, u64)>>> {
+    let Some(functions) = functions(llvm_major)? else { return Ok(None) };
+    let counted = programs(&functions)?
+        .into_iter()
+        .map(|program| (program.to_owned(), instructions_of(&functions, program) as u64));
+    Ok(Some(counted.collect()))
+}
+
+/// Builds the object and reads it; `None` where nothing can.
+fn functions(llvm_major: u32) -> Result<Option<BTreeMap<String, Function>>> {
+    let Some(objdump) = objdump(llvm_major) else {
+        if tidy::is_ci() {
+            bail!("llvm-objdump is needed to check the kernel object: install llvm-{llvm_major}");
+        }
+        eprintln!("kernel object: not checked, there is no llvm-objdump");
+        return Ok(None);
+    };
+    let object = build()?;
+    let text = process::output(Command::new(objdump).args(["-d", "-r"]).arg(&object))
+        .with_context(|| format!("llvm-objdump cannot read {}", object.display()))?;
+    Ok(Some(parse(&text)))
+}
+
+/// The entry points, by name.
+fn programs(functions: &BTreeMap<String, Function>) -> Result<Vec<&str>> {
+    let programs: Vec<&str> = functions
+        .iter()
+        .filter(|(_, function)| function.section != ".text")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if programs.is_empty() {
+        bail!("the kernel object holds no program");
+    }
+    Ok(programs)
+}
+
+fn instructions_of(functions: &BTreeMap<String, Function>, program: &str) -> usize {
+    reached(functions, program)
+        .into_iter()
+        .filter_map(|name| functions.get(name))
+        .map(|function| function.instructions)
+        .sum()
 }
 
 fn objdump(llvm_major: u32) -> Option<PathBuf> {
