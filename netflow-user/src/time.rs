@@ -42,7 +42,11 @@ impl Instant {
     /// rounded down to milliseconds; 1970 for what would lie before it.
     pub fn unix_millis_of(&self, other: MonotonicNanos) -> UnixMillis {
         let nanos = i128::from(self.unix_nanos) + i128::from(other.0) - i128::from(self.monotonic.0);
-        UnixMillis(u64::try_from(nanos / 1_000_000).unwrap_or(0))
+        match u64::try_from(nanos) {
+            // Every record takes this way: a division of 128 bits is a loop.
+            Ok(nanos) => UnixMillis(nanos / 1_000_000),
+            Err(_) => UnixMillis(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
+        }
     }
 }
 
@@ -57,5 +61,10 @@ mod tests {
         assert_eq!(reading.unix_millis_of(MonotonicNanos(3_000_000_000)), UnixMillis(1_767_225_598_000));
         assert_eq!(reading.unix_millis_of(MonotonicNanos(6_000_999_999)), UnixMillis(1_767_225_601_000));
         assert_eq!(Instant::default().unix_millis_of(MonotonicNanos(0)), UnixMillis(0));
+        // Before 1970, and beyond 64 bits of nanoseconds.
+        let early = Instant { unix_nanos: 1_000_000_000, ..reading };
+        assert_eq!(early.unix_millis_of(MonotonicNanos(3_000_000_000)), UnixMillis(0));
+        let far = reading.unix_millis_of(MonotonicNanos(u64::MAX));
+        assert_eq!(far, UnixMillis(1_767_225_600_000 - 5000 + u64::MAX / 1_000_000));
     }
 }

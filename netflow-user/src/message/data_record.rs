@@ -40,12 +40,13 @@ pub(super) type ValueOf = fn(&FlowRecord, &Context) -> Value;
 pub(super) fn encode(template: &Template, record: &FlowRecord, context: &Context, octets: &mut Octets) {
     // A record without packets the other way goes by a template without fields of them.
     let reverse = record.reverse.as_deref().unwrap_or(record);
+    let mut octets = octets.fields(template.data_record_len);
     for field in &template.fields {
         match (field.value)(if field.is_reverse { reverse } else { record }, context) {
             Value::Unsigned(value) => octets.put_unsigned(value, field.length),
-            Value::MacAddress(address) => octets.put(&address),
-            Value::Ipv4Address(address) => octets.put(&address),
-            Value::Ipv6Address(address) => octets.put(&address),
+            Value::MacAddress(address) => octets.put(address),
+            Value::Ipv4Address(address) => octets.put(address),
+            Value::Ipv6Address(address) => octets.put(address),
         }
     }
 }

@@ -99,7 +99,10 @@ impl Record {
     ) -> Self {
         let FlowRecord { key, counters, route, .. } = record;
         let parts = Self::parts_of(record);
-        let share = |all: u64| (all / parts + u64::from(part < all % parts)) as u32;
+        let share = |all: u64| match parts {
+            1 => all as u32,
+            _ => (all / parts + u64::from(part < all % parts)) as u32,
+        };
         // What does not fit is unknown and not another interface's (V5-REC-5).
         let index = |index: u32| u16::try_from(index).unwrap_or(0);
         let [input, output] = interfaces(record);
@@ -124,24 +127,24 @@ impl Record {
     }
 
     pub fn encode(&self, octets: &mut Octets) {
-        octets.put(&self.source_address);
-        octets.put(&self.destination_address);
-        octets.put(&self.next_hop);
-        octets.put_u16(self.input);
-        octets.put_u16(self.output);
-        octets.put_u32(self.packets);
-        octets.put_u32(self.octets);
-        octets.put_u32(self.first);
-        octets.put_u32(self.last);
-        octets.put_u16(self.source_port);
-        octets.put_u16(self.destination_port);
+        let mut fields = octets.fields(Self::LEN);
+        fields.put(self.source_address);
+        fields.put(self.destination_address);
+        fields.put(self.next_hop);
+        fields.put(self.input.to_be_bytes());
+        fields.put(self.output.to_be_bytes());
+        fields.put(self.packets.to_be_bytes());
+        fields.put(self.octets.to_be_bytes());
+        fields.put(self.first.to_be_bytes());
+        fields.put(self.last.to_be_bytes());
+        fields.put(self.source_port.to_be_bytes());
+        fields.put(self.destination_port.to_be_bytes());
         // pad1, tcp_flags, prot, tos.
-        octets.put(&[0, self.tcp_flags, self.protocol, self.class_of_service]);
+        fields.put([0, self.tcp_flags, self.protocol, self.class_of_service]);
         // src_as and dst_as are not known.
-        octets.put_zeros(4);
-        octets.put(&[self.source_mask, self.destination_mask]);
-        // pad2.
-        octets.put_zeros(2);
+        fields.put([0; 4]);
+        // src_mask, dst_mask, pad2.
+        fields.put([self.source_mask, self.destination_mask, 0, 0]);
     }
 }
 
