@@ -46,6 +46,13 @@ impl Address {
         bytemuck::cast(self.words)
     }
 
+    /// The address, where it is IPv4, as it stands in memory.
+    #[inline(always)]
+    pub const fn ipv4_word(&self) -> u32 {
+        let [word, _] = self.words;
+        (if cfg!(target_endian = "little") { word } else { word >> 32 }) as u32
+    }
+
     /// The first four octets: the address, where it is IPv4.
     pub fn ipv4_octets(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.octets();

@@ -15,7 +15,7 @@ pub struct KernelStats {
     pub seen_packets: u64,
     /// Octets of their IP packets, by the headers' statement; packets refused have none.
     pub seen_octets: u64,
-    /// Entries made in the flow map.
+    /// Entries made in the flow map: flows that found no slot in the flow table, or all where there is none.
     pub inserted: u64,
     /// Frame octets of the packets that are not IP.
     pub not_ip_frame_octets: u64,
@@ -31,8 +31,10 @@ pub struct KernelStats {
     pub skipped_packets: [u64; Skip::COUNT],
     /// Their IP octets.
     pub skipped_octets: [u64; Skip::COUNT],
+    /// Slots taken in the flow table: by IPv4 with default values, by other keys and wide entries.
+    pub slots: [u64; 2],
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: u64,
 }
 
 impl KernelStats {
@@ -74,6 +76,32 @@ impl KernelStats {
             .filter(|refusal| of(**refusal))
             .map(|refusal| self.refused[*refusal as usize])
             .sum()
+    }
+}
+
+/// An event of the kernel program: a CPU is running out of room. The word is the CPU's number, with a bit that says of
+/// what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watermark;
+
+impl Watermark {
+    const TABLE: u32 = 1 << 31;
+
+    /// The flow map of this CPU has passed its watermark.
+    #[inline(always)]
+    pub const fn map(cpu: u32) -> u32 {
+        cpu
+    }
+
+    /// This CPU's part of the flow table has passed its own.
+    #[inline(always)]
+    pub const fn table(cpu: u32) -> u32 {
+        cpu | Self::TABLE
+    }
+
+    /// Whether an event, by its octets, is of a table.
+    pub fn of_table(event: &[u8]) -> bool {
+        matches!(event, [a, b, c, d, ..] if u32::from_ne_bytes([*a, *b, *c, *d]) & Self::TABLE != 0)
     }
 }
 

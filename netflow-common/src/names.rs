@@ -43,6 +43,16 @@ pub const PROGRAM_CLOCK: &str = "netflow_clock";
 pub const MAP_FLOWS: &str = "FLOWS";
 /// `ARRAY_OF_MAPS`: the same with wide entries.
 pub const MAP_WIDE_FLOWS: &str = "WIDE_FLOWS";
+/// `ARRAY`, mapped by the agent: buckets of [`crate::Ipv4Slot`], index `(generation * cpus + cpu) * buckets + bucket`.
+pub const MAP_IPV4_SLOTS: &str = "IPV4_SLOTS";
+/// The same of [`crate::FlowSlot`].
+pub const MAP_FLOW_SLOTS: &str = "FLOW_SLOTS";
+/// The same of [`crate::WideSlot`].
+pub const MAP_WIDE_SLOTS: &str = "WIDE_SLOTS";
+/// `ARRAY` of words, mapped by the agent: a bit for each slot of [`MAP_IPV4_SLOTS`] that is used.
+pub const MAP_IPV4_USED: &str = "IPV4_USED";
+/// The same for [`MAP_FLOW_SLOTS`] or [`MAP_WIDE_SLOTS`].
+pub const MAP_OTHER_USED: &str = "OTHER_USED";
 /// `PERCPU_ARRAY` of [`crate::KernelStats`], one entry per generation.
 pub const MAP_STATS: &str = "STATS";
 /// `ARRAY` of [`crate::Sampling`], one for each generation.
@@ -61,7 +71,7 @@ pub const MAP_OWN_EXPORT: &str = "OWN_EXPORT";
 pub const MAP_GENERATION: &str = "GENERATION";
 /// `ARRAY` of one [`crate::ClockReading`].
 pub const MAP_CLOCK: &str = "CLOCK";
-/// Ring buffer: the CPU number (`u32`) whose map passed the watermark.
+/// Ring buffer: a [`crate::Watermark`] (`u32`) of the CPU that is running out of room.
 pub const MAP_WATERMARK: &str = "WATERMARK";
 
 /// The read-only global of type [`crate::Settings`].

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Read-only globals of the kernel program, 176 octets. They are frozen before the load, so the
+/// Read-only globals of the kernel program, 336 octets. They are frozen before the load, so the
 /// verifier knows their values and removes the branches of features that are off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
@@ -31,6 +31,13 @@ pub struct Settings {
     pub groups: u32,
     /// Tunnels that are looked into, by [`crate::Tunnel::bit`]: wide entries only.
     pub tunnels: u32,
+    /// Buckets of one CPU and generation in the flow table, a power of two: of slots of IPv4, and of the others. 0: there
+    /// is none.
+    pub table_buckets: [u32; 2],
+    /// Taken slots of them at which the agent is told to flip early.
+    pub table_watermark: [u32; 2],
+    /// Seeds of the flow table's hash, two for each word of a key.
+    pub table_seeds: [u64; 18],
     /// Seed of the hash by which flows are sampled.
     pub seed: u64,
     /// What of the key's words (nine of [`crate::WideKey`], the first six of them those of [`crate::FlowKey`])
@@ -43,6 +50,10 @@ impl Settings {
     pub const IPV4: usize = 0;
     /// Place of IPv6 in `key_masks`.
     pub const IPV6: usize = 1;
+    /// Place of [`crate::Ipv4Slot`] in `table_buckets`, `table_watermark` and [`crate::KernelStats::slots`].
+    pub const IPV4_SLOTS: usize = 0;
+    /// Place of [`crate::FlowSlot`] and [`crate::WideSlot`] there.
+    pub const OTHER_SLOTS: usize = 1;
 }
 
 /// Values of [`Settings::sampling`].

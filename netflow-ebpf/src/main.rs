@@ -5,6 +5,8 @@
 #[cfg(target_arch = "bpf")]
 mod flow_map;
 #[cfg(target_arch = "bpf")]
+mod flow_table;
+#[cfg(target_arch = "bpf")]
 mod map;
 #[cfg(target_arch = "bpf")]
 mod reader;

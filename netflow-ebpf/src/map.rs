@@ -17,17 +17,20 @@ use aya_ebpf::{
 };
 use netflow_common::{
     ClockReading, FlowCounters, FlowKey, INITIAL_SYN, IpVersion, KernelStats, Loss, Note, Refusal, Scratch,
-    Settings, Skip, names::GENERATIONS,
+    Settings, Skip, Watermark, names::GENERATIONS,
 };
 use netflow_ebpf::packet::{self, Notes, Packet};
 
-use crate::flow_map::FlowMap;
+use crate::{
+    flow_map::FlowMap,
+    flow_table::{self, Place},
+};
 
 /// Sizes below marked 1 are set by the agent at load.
 const SET_AT_LOAD: usize = 1;
 
-/// The flow maps: index `generation * cpus + cpu`, one writer each. (A flow table of one cache line
-/// per flow is to stand in front of them; what it cannot take comes here.)
+/// The flow maps: index `generation * cpus + cpu`, one writer each. What the flow table in front of them has no slot
+/// for comes here.
 #[btf_map]
 static FLOWS: ArrayOfMaps<FlowMap<FlowKey, FlowCounters>, SET_AT_LOAD> = ArrayOfMaps::new();
 
@@ -43,7 +46,7 @@ static GENERATION: Array<u32, 1> = Array::new();
 #[btf_map]
 static CLOCK: Array<ClockReading, 1> = Array::new();
 
-/// CPUs whose map passed the watermark. One page: an event that finds it full is not needed.
+/// CPUs that are running out of room. One page: an event that finds it full is not needed.
 #[btf_map]
 static WATERMARK: RingBuf<u32, 4096> = RingBuf::new();
 
@@ -66,15 +69,18 @@ pub(crate) static SETTINGS: Settings = Settings {
     own_connections: 0,
     groups: 0,
     tunnels: 0,
+    table_buckets: [0; 2],
+    table_watermark: [u32::MAX; 2],
+    table_seeds: [0; 18],
     seed: 0,
     key_masks: [[u64::MAX; 9]; 2],
 };
 
 macro_rules! setting {
-    ($field:ident) => {
+    ($field:ident $([$place:expr])?) => {
         // SAFETY: a read of an initialised static; volatile, since the loader writes other values
-        // into the object than the compiler sees.
-        unsafe { core::ptr::read_volatile(&raw const crate::map::SETTINGS.$field) }
+        // into the object than the compiler sees. Places are constants once loops are unrolled.
+        unsafe { core::ptr::read_volatile(&raw const crate::map::SETTINGS.$field $([$place])?) }
     };
 }
 pub(crate) use setting;
@@ -162,6 +168,24 @@ impl Books {
         self.enter_seen(packet, frame_octets);
         let now = now();
         let Some((index, cpu)) = flow_map(self) else { return self.lose(Loss::CpuWithoutMap, packet) };
+        if setting!(table_buckets[Settings::IPV4_SLOTS]) != 0 {
+            // A key from which a mask has taken the version is no IPv4 key: it is kept whole.
+            let key = with_version_unknown(&packet.key);
+            let slot = if key.is_ipv4() {
+                flow_table::ipv4(self, index, cpu, &key)
+            } else {
+                flow_table::flow(self, index, cpu, &key)
+            };
+            match slot {
+                Some(Place::Counters(counters)) => return add(counters, packet, self.weight, now),
+                Some(Place::New(counters)) => {
+                    *counters = packet.counters(self.weight, now);
+                    mark_initial_syn(counters, packet);
+                    return;
+                }
+                None => {}
+            }
+        }
         let Some(flows) = FLOWS.get(index) else { return self.lose(Loss::CpuWithoutMap, packet) };
         if let Some(counters) = flows.get_ptr_mut(&packet.key) {
             // SAFETY: an entry of this CPU's own map: no other writer, and nobody deletes from the
@@ -198,7 +222,18 @@ impl Books {
         stats.inserted += 1;
         if stats.inserted == u64::from(setting!(watermark)) {
             // Full or not, one event is enough to wake the agent.
-            let _ = WATERMARK.output(&cpu, 0);
+            let _ = WATERMARK.output(&Watermark::map(cpu), 0);
+        }
+    }
+
+    /// Counts a slot of the flow table that this CPU has taken; wakes the agent at the watermark.
+    #[inline(always)]
+    pub(crate) fn took_slot(&self, kind: usize, cpu: u32) {
+        if let Some(slots) = self.stats().slots.get_mut(kind) {
+            *slots += 1;
+            if *slots == u64::from(setting!(table_watermark[kind])) {
+                let _ = WATERMARK.output(&Watermark::table(cpu), 0);
+            }
         }
     }
 
@@ -213,6 +248,16 @@ impl Books {
             *octets += u64::from(packet.octets);
         }
     }
+}
+
+/// The same key. The compiler forgets that its version tells where it was read: else it leaves words of the one undefined
+/// on the way of the other, and the verifier refuses to carry them along.
+#[inline(always)]
+fn with_version_unknown(key: &FlowKey) -> FlowKey {
+    let [a, b, c, d, e, f]: [u64; 6] = bytemuck::cast(*key);
+    // SAFETY: a local word.
+    let f = unsafe { core::ptr::read_volatile(&raw const f) };
+    bytemuck::cast([a, b, c, d, e, f])
 }
 
 /// The time of a packet, in ticks of the clock that was chosen.

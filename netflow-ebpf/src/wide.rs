@@ -15,6 +15,7 @@ use netflow_ebpf::packet::{
 
 use crate::{
     flow_map::FlowMap,
+    flow_table::{self, Place},
     map::{self, Books, setting, setting_word},
     state::Connections,
 };
@@ -116,6 +117,21 @@ impl Books {
             self.lose(Loss::CpuWithoutMap, packet);
             return Some(());
         };
+        if setting!(table_buckets[Settings::OTHER_SLOTS]) != 0 {
+            match flow_table::wide(self, index, cpu, &*key) {
+                Some(Place::Counters(counters)) => {
+                    map::add(&mut counters.flow, packet, self.weight(), now);
+                    counters.add_later(delta);
+                    return Some(());
+                }
+                Some(Place::New(counters)) => {
+                    map::mark_initial_syn(&mut delta.flow, packet);
+                    *counters = *delta;
+                    return Some(());
+                }
+                None => {}
+            }
+        }
         let Some(flows) = WIDE_FLOWS.get(index) else {
             self.lose(Loss::CpuWithoutMap, packet);
             return Some(());

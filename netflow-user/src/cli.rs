@@ -165,7 +165,16 @@ pub struct Run {
     /// Flows per CPU and generation in the kernel
     #[arg(long, value_name = "FLOWS", default_value = "262144", value_parser = entries, help_heading = "Packets")]
     pub map_size: NonZeroU32,
-    /// Limit for the kernel's flow maps [default: an eighth of memory, at most 4GiB]
+    /// Slots of the flow table in front of them, per CPU and generation; 0: none
+    #[arg(
+        long,
+        value_name = "SLOTS",
+        default_value = "262144",
+        help_heading = "Packets",
+        hide_short_help = true
+    )]
+    pub flow_table_size: u32,
+    /// Limit for the kernel's flow maps and flow table [default: an eighth of memory, at most 4GiB]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Packets", hide_short_help = true)]
     pub kernel_memory: Option<u64>,
     /// Meter a part of the packets: count:N every N-th, random:N each with probability 1/N, flow:N all packets of one

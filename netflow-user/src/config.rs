@@ -111,6 +111,9 @@ impl RunConfig {
         if run.map_size.get() > 1 << 24 {
             return Err(ConfigError::MapSize { given: run.map_size.get() });
         }
+        if run.flow_table_size > 1 << 24 {
+            return Err(ConfigError::FlowTableSize { given: run.flow_table_size });
+        }
         let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
         let anonymisation = anonymisation(run.anonymise)?;
         let tap = run.tap || run.tap_anyway;
@@ -148,6 +151,7 @@ impl RunConfig {
             },
             load: LoadOptions {
                 map_size: run.map_size.get(),
+                flow_table: run.flow_table_size,
                 kernel_memory: run.kernel_memory.unwrap_or_else(default_kernel_memory),
                 precise_clock: run.clock == cli::Clock::Precise,
                 tap,

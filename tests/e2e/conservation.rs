@@ -53,9 +53,12 @@ const RUN: Run<'static> =
 const CONTROL: Run<'static> = Run {
     flows: 16,
     packets: 6_000_000,
-    arguments: &["--drain-interval", "10ms", "--map-size", "64"],
+    arguments: &["--drain-interval", "10ms", "--map-size", "64", "--flow-table-size", "128"],
     ..RUN
 };
+
+const CONTROL_WITHOUT_TABLE: Run<'static> =
+    Run { arguments: &["--drain-interval", "10ms", "--map-size", "64", "--flow-table-size", "0"], ..CONTROL };
 
 /// Packets and octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -332,14 +335,42 @@ fn every_packet_is_in_a_record_when_two_cpus_meter_at_once() {
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
-fn packets_that_small_maps_cannot_take_are_counted_as_lost() {
-    let outcome = Run { flows: 500_000, arguments: &["--map-size", "4096"], ..RUN }.execute().unwrap();
+fn every_packet_is_in_a_record_without_the_flow_table() {
+    let outcome = without_loss(Run { flows: 10_000, arguments: &["--flow-table-size", "0"], ..RUN });
     outcome.assert_conserved();
-    assert!(outcome.lost().packets > 0, "nothing was lost: {}", outcome.agent.stderr);
-    assert_eq!(
-        outcome.ledger.sum("/packets/lost").unwrap(),
-        outcome.ledger.number("/packets/lost/map_full").unwrap()
-    );
+    outcome.assert_flows_conserved();
+    assert_eq!(outcome.ledger.number("/flows/table_slots").unwrap(), 0);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn every_packet_is_in_a_record_with_a_flow_table_in_which_most_flows_find_no_slot() {
+    for flows in [10_000, 500_000] {
+        let outcome = without_loss(Run { flows, arguments: &["--flow-table-size", "128"], ..RUN });
+        outcome.assert_conserved();
+        outcome.assert_flows_conserved();
+        let entries = |name| outcome.ledger.number(name).unwrap();
+        let (slots, behind) = (entries("/flows/table_slots"), entries("/flows/map_entries"));
+        assert!(slots > 0 && slots < behind / 10, "{slots} slots, {behind} entries behind them");
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn packets_that_small_maps_cannot_take_are_counted_as_lost() {
+    for flow_table in ["0", "128"] {
+        let arguments: &[&str] = match flow_table {
+            "0" => &["--map-size", "4096", "--flow-table-size", "0"],
+            _ => &["--map-size", "4096", "--flow-table-size", "128"],
+        };
+        let outcome = Run { flows: 500_000, arguments, ..RUN }.execute().unwrap();
+        outcome.assert_conserved();
+        assert!(outcome.lost().packets > 0, "nothing was lost: {}", outcome.agent.stderr);
+        assert_eq!(
+            outcome.ledger.sum("/packets/lost").unwrap(),
+            outcome.ledger.number("/packets/lost/map_full").unwrap()
+        );
+    }
 }
 
 /// Ten million flows of one packet each, far more than the maps and the cache hold.
@@ -358,17 +389,31 @@ fn a_flood_of_single_packet_flows_is_counted_to_the_last() {
 #[ignore = "needs root: network namespaces and XDP"]
 fn under_a_flood_fewer_packets_are_metered_where_that_was_asked_for() {
     // In v9, of whose options data nfcapd keeps no count.
-    let arguments = &["--on-overload", "sample", "--map-size", "16384", "--drain-interval", "100ms"];
+    let arguments = &[
+        "--on-overload",
+        "sample",
+        "--map-size",
+        "16384",
+        "--flow-table-size",
+        "4096",
+        "--drain-interval",
+        "100ms",
+    ];
     let outcome = Run { arguments, protocol: "v9", ..FLOOD }.execute().unwrap();
     outcome.assert_conserved();
     assert!(outcome.ledger_volume("sampled_out").packets > 0, "{}", outcome.agent.stderr);
     assert!(outcome.agent.stderr.contains("is metered from the next flip on"), "{}", outcome.agent.stderr);
 }
 
-/// Runs an agent with a fault until the check fails, as it must.
+/// Runs an agent with a fault until the check fails, as it must: with the flow table, and without.
 fn assert_noticed(fault: &'static str) {
+    assert_noticed_in(fault, CONTROL);
+    assert_noticed_in(fault, CONTROL_WITHOUT_TABLE);
+}
+
+fn assert_noticed_in(fault: &'static str, control: Run<'static>) {
     for number in 1..=CONTROL_RUNS {
-        let run = Run { fault: Some(fault), ..CONTROL };
+        let run = Run { fault: Some(fault), ..control };
         let outcome = run.execute().unwrap();
         let faults = outcome.faults();
         println!("run {number} with the fault '{fault}': {faults:#?}");

@@ -205,7 +205,7 @@ fn what_does_not_match_is_counted_with_its_octets_and_what_does_is_entered_with_
         let filter = Some(Arc::new(Filter::compile(expression).unwrap()));
         for measure in [Measure::DEFAULT, EVERYTHING] {
             for entry in EntryPoint::ALL {
-                let options = LoadOptions { filter: filter.clone(), measure, ..LOAD_OPTIONS };
+                let options = LoadOptions { filter: filter.clone(), measure, flow_table: 0, ..LOAD_OPTIONS };
                 let mut meter = KernelMeter::load_at(&options, entry).unwrap();
                 let shown =
                     if link_type(entry) == LinkType::Ethernet { frame(&packet) } else { packet.clone() };

@@ -2,7 +2,7 @@
 
 use netflow_common::{FlowCounters, FlowKey, Loss, Refusal};
 use netflow_user::drain::{Drain, Place, TickClock};
-use netflow_user::kernel::{Flip, LoadOptions};
+use netflow_user::kernel::{Flip, LoadOptions, Watermarks};
 use netflow_user::{clock, time::MonotonicNanos};
 use tests::frames::{ETHERTYPE_IPV4, ethernet, frame, udp};
 use tests::lab::{FOREIGN_MAC, GENERATOR_MAC};
@@ -94,7 +94,7 @@ fn both_clocks_tell_the_time_of_the_first_and_the_last_packet() {
 #[ignore = "needs root: loads the kernel program"]
 fn a_full_map_loses_packets_into_a_counter_and_the_books_balance() {
     for fragments in [true, false] {
-        let options = LoadOptions { map_size: 64, ..LOAD_OPTIONS };
+        let options = LoadOptions { map_size: 64, flow_table: 0, ..LOAD_OPTIONS };
         let mut kernel = KernelMeter::load(&options, fragments).unwrap();
         for _generation in 0..4 {
             for round in 1..=3 {
@@ -121,19 +121,23 @@ fn a_full_map_loses_packets_into_a_counter_and_the_books_balance() {
 #[test]
 #[ignore = "needs root: loads the kernel program"]
 fn the_watermark_is_told_once_per_generation() {
-    let options = LoadOptions { map_size: 64, ..LOAD_OPTIONS };
+    let options = LoadOptions { map_size: 64, flow_table: 0, ..LOAD_OPTIONS };
     let mut meter = KernelMeter::load(&options, true).unwrap();
     for _generation in 0..3 {
         for number in 0..31 {
             meter.enter(&flow(number)).unwrap();
         }
-        assert_eq!(meter.kernel.take_watermarks(), 0);
+        assert_eq!(meter.kernel.take_watermarks(), Watermarks::default());
         meter.enter(&flow(31)).unwrap();
-        assert_eq!(meter.kernel.take_watermarks(), 1, "32 of 64 entries are half");
+        assert_eq!(
+            meter.kernel.take_watermarks(),
+            Watermarks { maps: 1, tables: 0 },
+            "32 of 64 entries are half"
+        );
         for number in 32..100 {
             meter.enter(&flow(number)).unwrap();
         }
-        assert_eq!(meter.kernel.take_watermarks(), 0);
+        assert_eq!(meter.kernel.take_watermarks(), Watermarks::default());
         assert_eq!(meter.take().unwrap().flows.len(), 64);
     }
 }

@@ -4,6 +4,7 @@
 
 mod captures;
 mod filter;
+mod flow_table;
 mod limits;
 mod measures;
 mod merged;

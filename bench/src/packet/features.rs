@@ -77,7 +77,12 @@ fn measure(context: &Context, vary: &mut Vary, feature: &Feature, flows: u64) ->
 
 /// All features. What cannot be tried is said.
 fn features(outcome: &mut Outcome) -> Vec<Feature> {
-    let options = || LoadOptions { map_size: DEFAULT_MAP, kernel_memory: 8 << 30, ..LOAD_OPTIONS };
+    let options = || LoadOptions {
+        map_size: DEFAULT_MAP,
+        flow_table: DEFAULT_MAP,
+        kernel_memory: 8 << 30,
+        ..LOAD_OPTIONS
+    };
     let xdp = |name, quick, options| Feature {
         name,
         options,
@@ -93,6 +98,7 @@ fn features(outcome: &mut Outcome) -> Vec<Feature> {
     let mut features = vec![
         xdp("default", true, options()),
         xdp("tap mode (dropped after counting)", false, LoadOptions { tap: true, ..options() }),
+        xdp("without the flow table", true, LoadOptions { flow_table: 0, ..options() }),
         xdp("precise clock", true, LoadOptions { precise_clock: true, ..options() }),
         xdp("fragments joined", false, measuring(Measure { join_fragments: true, ..Measure::DEFAULT })),
         xdp("key without destination port", false, measuring(masked())),

@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> 
     let mut results: [[Option<Compared>; COLUMNS.len()]; ROWS.len()] = Default::default();
     for large in [false, true] {
         let map_size = if large { LARGE_MAP } else { DEFAULT_MAP };
-        let options = LoadOptions { map_size, kernel_memory: 8 << 30, ..LOAD_OPTIONS };
+        let options = LoadOptions { map_size, flow_table: map_size, kernel_memory: 8 << 30, ..LOAD_OPTIONS };
         if large && !machine::has_memory(2 << 30) {
             outcome.not_run.push("1 M flows: less than 2 GiB of memory is free".to_owned());
             break;

@@ -24,7 +24,7 @@ use crate::{
     drain::{Drain, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     interface::Interface,
-    kernel::{Flip, Generation, Kernel},
+    kernel::{Flip, Generation, Kernel, Watermarks},
     ledger::{Imbalance, Ledger, Tally},
     message::OptionsData,
     record::{FlowEndReason, FlowRecord, anonymisation::Anonymiser},
@@ -211,9 +211,9 @@ impl<F: Flow> Meter<F> {
             let wait = due.since(clock::now().monotonic);
             match self.wait(wait, stop)? {
                 Wake::Stop => return Ok(()),
-                Wake::Watermark => {
-                    debug!("a flow map has passed its watermark: flipping early");
-                    self.early = true;
+                Wake::Watermark(passed) => {
+                    debug!("{passed:?} have passed their watermark: flipping early");
+                    self.early |= passed.maps > 0;
                 }
                 Wake::Command => {
                     self.obey()?;
@@ -329,8 +329,11 @@ impl<F: Flow> Meter<F> {
         if told {
             return Ok(Wake::Command);
         }
-        if watermark && self.kernel.take_watermarks() > 0 {
-            return Ok(Wake::Watermark);
+        if watermark {
+            let passed = self.kernel.take_watermarks();
+            if passed != Watermarks::default() {
+                return Ok(Wake::Watermark(passed));
+            }
         }
         Ok(Wake::Time)
     }
@@ -338,7 +341,7 @@ impl<F: Flow> Meter<F> {
 
 enum Wake {
     Time,
-    Watermark,
+    Watermark(Watermarks),
     Command,
     Stop,
 }

@@ -90,6 +90,12 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
             sizes.map_size, config.load.map_size
         );
     }
+    if sizes.flow_table < config.load.flow_table {
+        warn!(
+            "the flow table has {} slots per CPU and generation, not {}, to stay within --kernel-memory",
+            sizes.flow_table, config.load.flow_table
+        );
+    }
     if !kernel.takes_fragments() {
         warn!(
             "this kernel takes no XDP program for frames of several buffers with these options: interfaces with jumbo frames are metered by TC or not at all"
@@ -162,9 +168,10 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         (Width::Wide, true) => stages.start::<Paired<WideEntry>>(interval, meter_stop)?,
     };
     info!(
-        "metering {}: {} ({} flows per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
+        "metering {}: {} ({} flows in the table and {} behind it per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
         metered.summary(),
         metered.direction(),
+        sizes.flow_table,
         sizes.map_size,
         sizes.cpus,
         sizes.kernel_memory >> 20

@@ -94,6 +94,12 @@ pub enum ConfigError {
         /// As given.
         given: u32,
     },
+    /// More than the flow table can be asked for.
+    #[error("--flow-table-size {given} is not possible: up to 16777216 is")]
+    FlowTableSize {
+        /// As given.
+        given: u32,
+    },
     /// A collector that there is no preset for.
     #[error("preset={given}: known are {}", Preset::ALL.map(Preset::name).join(", "))]
     Preset {

@@ -5,14 +5,16 @@
 
 mod ticks;
 
-use std::{io, os::fd::BorrowedFd};
+use std::io;
 
 use bytemuck::Pod;
-use netflow_common::{FlowCounters, FlowKey, KernelStats, WideCounters, WideKey};
+use netflow_common::{
+    FlowCounters, FlowKey, FlowSlot, Ipv4Slot, KernelStats, WideCounters, WideKey, WideSlot,
+};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 pub use self::ticks::TickClock;
-use crate::kernel::{Batch, Generation, Kernel, KernelError, Width};
+use crate::kernel::{Batch, Generation, Kernel, KernelError, TableSlot, Width};
 
 /// Entries per system call: 5.6 MiB of buffers, reused.
 const BATCH_ENTRIES: usize = 65_536;
@@ -60,7 +62,7 @@ pub enum Place {
     AnyCpu,
 }
 
-/// An entry of the flow maps: default or wide.
+/// An entry of the kernel's: default or wide.
 pub trait Entry {
     /// Its key.
     type Key: Pod;
@@ -71,6 +73,15 @@ pub trait Entry {
 
     /// The default values in it.
     fn flow(counters: &mut Self::Counters) -> &mut FlowCounters;
+
+    /// Empties the CPU's part of the flow table, of which `taken` slots are used, by kind.
+    fn empty_table(
+        kernel: &mut Kernel,
+        generation: Generation,
+        cpu: u32,
+        taken: [u64; 2],
+        each: impl FnMut(Self::Key, Self::Counters),
+    );
 }
 
 impl Entry for (FlowKey, FlowCounters) {
@@ -81,6 +92,17 @@ impl Entry for (FlowKey, FlowCounters) {
     fn flow(counters: &mut FlowCounters) -> &mut FlowCounters {
         counters
     }
+
+    fn empty_table(
+        kernel: &mut Kernel,
+        generation: Generation,
+        cpu: u32,
+        taken: [u64; 2],
+        mut each: impl FnMut(FlowKey, FlowCounters),
+    ) {
+        empty_slots::<Ipv4Slot>(kernel, generation, cpu, taken, &mut each);
+        empty_slots::<FlowSlot>(kernel, generation, cpu, taken, &mut each);
+    }
 }
 
 impl Entry for (WideKey, WideCounters) {
@@ -90,6 +112,31 @@ impl Entry for (WideKey, WideCounters) {
 
     fn flow(counters: &mut WideCounters) -> &mut FlowCounters {
         &mut counters.flow
+    }
+
+    fn empty_table(
+        kernel: &mut Kernel,
+        generation: Generation,
+        cpu: u32,
+        taken: [u64; 2],
+        each: impl FnMut(WideKey, WideCounters),
+    ) {
+        empty_slots::<WideSlot>(kernel, generation, cpu, taken, each);
+    }
+}
+
+/// Slots of one kind. Where none was taken not a bit is looked at.
+fn empty_slots<S: TableSlot>(
+    kernel: &mut Kernel,
+    generation: Generation,
+    cpu: u32,
+    taken: [u64; 2],
+    each: impl FnMut(S::Key, S::Counters),
+) {
+    if taken[S::KIND] > 0
+        && let Some(slots) = kernel.slots::<S>(generation, cpu)
+    {
+        slots.take(each);
     }
 }
 
@@ -106,7 +153,8 @@ impl<E: Entry> Drain<E> {
         Self { place, batch: Batch::new(BATCH_ENTRIES), deltas: Vec::with_capacity(DELTAS) }
     }
 
-    /// Empties `generation`, which nobody writes to any more; hands its entries to `deltas`, some at a time.
+    /// Empties `generation`, which nobody writes to any more; hands its entries to `deltas`, some at a time. Those of the
+    /// flow table and of the flow map of one CPU are different flows'.
     ///
     /// # Errors
     /// A map operation failed.
@@ -115,59 +163,75 @@ impl<E: Entry> Drain<E> {
         kernel: &mut Kernel,
         generation: Generation,
         ticks: &TickClock,
-        mut deltas: impl FnMut(&[(E::Key, E::Counters)]),
+        deltas: impl FnMut(&[(E::Key, E::Counters)]),
     ) -> Result<Drained, DrainError> {
-        let mut drained = Drained::default();
         assert_eq!(kernel.width(), E::WIDTH, "the kernel was loaded for entries of this width");
+        let Self { place, batch, deltas: buffer } = self;
+        let mut yielding = Yielding::<E, _> { ticks, buffer, deltas, drained: Drained::default() };
         let stats = kernel.take_stats(generation)?;
         for of_cpu in &stats {
-            drained.stats.add(of_cpu);
+            yielding.drained.stats.add(of_cpu);
         }
         let home = sched_getaffinity(None).ok();
-        for (cpu, map) in kernel.flow_maps(generation) {
-            // A map without insertions is empty: not a single bucket is looked at.
-            if stats.get(cpu as usize).is_some_and(|stats| stats.inserted > 0) {
-                if self.place == Place::OwnCpu {
+        for (cpu, stats) in (0..).zip(&stats) {
+            // A table without a taken slot is empty.
+            E::empty_table(kernel, generation, cpu, stats.slots, |key, counters| {
+                yielding.push(key, counters)
+            });
+            // A map without insertions is, too: not a single bucket is looked at.
+            if stats.inserted > 0
+                && let Some(map) = kernel.flow_map(generation, cpu)
+            {
+                if *place == Place::OwnCpu {
                     run_on(cpu);
                 }
-                self.empty(cpu, map, ticks, &mut drained, &mut deltas)?;
+                batch.rewind();
+                while batch.next(map).map_err(|source| DrainError::Batch { cpu, source })? {
+                    batch.entries().for_each(|(key, counters)| yielding.push(*key, *counters));
+                }
             }
         }
+        let drained = yielding.end();
         if let Some(home) = home {
             // Where it fails the thread stays on the last CPU, which costs time and nothing else.
             let _ = sched_setaffinity(None, &home);
         }
         Ok(drained)
     }
+}
 
-    fn empty(
-        &mut self,
-        cpu: u32,
-        map: BorrowedFd<'_>,
-        ticks: &TickClock,
-        drained: &mut Drained,
-        deltas: &mut impl FnMut(&[(E::Key, E::Counters)]),
-    ) -> Result<(), DrainError> {
-        self.batch.rewind();
-        while self.batch.next(map).map_err(|source| DrainError::Batch { cpu, source })? {
-            for (key, counters) in self.batch.entries() {
-                let mut counters = *counters;
-                let flow = E::flow(&mut counters);
-                flow.first = ticks.nanos(flow.first).0;
-                flow.last = ticks.nanos(flow.last).0;
-                drained.packets += flow.packets;
-                drained.octets += flow.octets;
-                drained.entries += 1;
-                self.deltas.push((*key, counters));
-                if self.deltas.len() == DELTAS {
-                    deltas(&self.deltas);
-                    self.deltas.clear();
-                }
-            }
-            deltas(&self.deltas);
-            self.deltas.clear();
+/// Hands entries on, with times in nanoseconds and a batch at a time.
+struct Yielding<'a, E: Entry, D> {
+    ticks: &'a TickClock,
+    buffer: &'a mut Vec<(E::Key, E::Counters)>,
+    deltas: D,
+    drained: Drained,
+}
+
+impl<E: Entry, D: FnMut(&[(E::Key, E::Counters)])> Yielding<'_, E, D> {
+    fn push(&mut self, key: E::Key, mut counters: E::Counters) {
+        let flow = E::flow(&mut counters);
+        flow.first = self.ticks.nanos(flow.first).0;
+        flow.last = self.ticks.nanos(flow.last).0;
+        self.drained.packets += flow.packets;
+        self.drained.octets += flow.octets;
+        self.drained.entries += 1;
+        self.buffer.push((key, counters));
+        if self.buffer.len() == DELTAS {
+            self.hand_on();
         }
-        Ok(())
+    }
+
+    fn hand_on(&mut self) {
+        (self.deltas)(self.buffer);
+        self.buffer.clear();
+    }
+
+    fn end(mut self) -> Drained {
+        if !self.buffer.is_empty() {
+            self.hand_on();
+        }
+        self.drained
     }
 }
 

@@ -73,6 +73,15 @@ pub enum KernelError {
         /// Map or program.
         name: &'static str,
     },
+    /// The flow table cannot be read.
+    #[error("cannot map the flow table's array {name}: --flow-table-size 0 does without")]
+    Mapping {
+        /// Which array.
+        name: &'static str,
+        /// What mmap(2) says.
+        #[source]
+        source: io::Error,
+    },
     /// The verifier refused a program.
     #[error("the kernel refused the program {name}")]
     Refused {

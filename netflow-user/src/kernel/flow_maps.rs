@@ -64,11 +64,15 @@ impl FlowMaps {
         })
     }
 
-    /// The maps of a generation, with their CPU numbers.
-    pub(super) fn of(&self, generation: Generation, cpus: u32) -> Vec<(u32, BorrowedFd<'_>)> {
+    /// The map of a CPU in this generation.
+    pub(super) fn of(&self, generation: Generation, cpu: u32, cpus: u32) -> Option<BorrowedFd<'_>> {
+        if cpu >= cpus {
+            return None;
+        }
+        let index = (generation.0 * cpus + cpu) as usize;
         match self {
-            Self::Default(maps) => maps.of(generation, cpus),
-            Self::Wide(maps) => maps.of(generation, cpus),
+            Self::Default(maps) => maps.inner.get(index)?.as_ref().map(descriptor),
+            Self::Wide(maps) => maps.inner.get(index)?.as_ref().map(descriptor),
         }
     }
 
@@ -105,15 +109,6 @@ impl<K: Pod, V: Pod> Maps<K, V> {
             }
         }
         Ok(Self { outer, inner })
-    }
-
-    fn of(&self, generation: Generation, cpus: u32) -> Vec<(u32, BorrowedFd<'_>)> {
-        let start = (generation.0 * cpus) as usize;
-        let maps = self.inner.get(start..start + cpus as usize).unwrap_or_default();
-        maps.iter()
-            .enumerate()
-            .filter_map(|(cpu, map)| Some((cpu as u32, descriptor(map.as_ref()?))))
-            .collect()
     }
 
     /// The same map again: nothing changes but the time.

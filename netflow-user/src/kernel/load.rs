@@ -17,6 +17,7 @@ use super::{
     EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width, entry_point,
     error::os_error,
     flow_maps::FlowMaps,
+    flow_table::{FlowTable, TableSizes},
     own_export::{self, OwnExport, OwnExportMaps},
     permissions,
 };
@@ -35,7 +36,9 @@ const WATERMARK_SHARE: u32 = 2;
 pub struct LoadOptions {
     /// Entries per CPU and generation that are asked for.
     pub map_size: u32,
-    /// Limit for all flow maps together, octets.
+    /// Slots of the flow table in front of them, by CPU and generation; 0: none.
+    pub flow_table: u32,
+    /// Limit for all flow maps and the flow table together, octets.
     pub kernel_memory: u64,
     /// `bpf_ktime_get_ns` in place of `bpf_jiffies64`.
     pub precise_clock: bool,
@@ -67,18 +70,28 @@ pub struct Sizes {
     pub cpus: u32,
     /// Entries of each map.
     pub map_size: u32,
-    /// Octets of all flow maps together, about.
+    /// Slots of IPv4 in each part of the flow table; of the others there are half as many.
+    pub flow_table: u32,
+    /// Octets of all flow maps and the flow table together, about.
     pub kernel_memory: u64,
 }
 
 impl Sizes {
-    /// As many entries as were asked for, or as fit into the limit.
+    /// As many entries and slots as were asked for, or as fit into the limit: the table gets half of it at most, and
+    /// the maps, behind which packets are lost, what is left.
     pub fn within(options: &LoadOptions, cpus: u32) -> Self {
-        let maps = u64::from(cpus.max(1)) * u64::from(names::GENERATIONS);
+        let parts = u64::from(cpus.max(1)) * u64::from(names::GENERATIONS);
         let octets_per_entry = options.measure.width().octets_per_entry();
-        let affordable = options.kernel_memory / (maps * octets_per_entry);
+        let each = options.kernel_memory / parts;
+        let wanted = u64::from(options.map_size) * octets_per_entry;
+        let mut table = TableSizes::new(options.flow_table);
+        while table.octets() > each.saturating_sub(wanted).max(each / 2) {
+            table = table.half();
+        }
+        let affordable = (each - table.octets()) / octets_per_entry;
         let map_size = u32::try_from(affordable).unwrap_or(u32::MAX).min(options.map_size).max(SMALLEST_MAP);
-        Self { cpus, map_size, kernel_memory: maps * u64::from(map_size) * octets_per_entry }
+        let kernel_memory = parts * (u64::from(map_size) * octets_per_entry + table.octets());
+        Self { cpus, map_size, flow_table: table.slots(), kernel_memory }
     }
 }
 
@@ -121,8 +134,13 @@ impl Kernel {
         debug_assert!(cpus as usize <= possible);
 
         let sizes = Sizes::within(options, online.len() as u32);
+        let table = TableSizes::new(sizes.flow_table);
         let settings = Settings {
             cpus,
+            table_buckets: table.buckets(),
+            table_watermark: table.watermark(),
+            // Nobody outside can choose flows that meet.
+            table_seeds: std::array::from_fn(|_| RandomState::new().hash_one(0u8)),
             watermark: sizes.map_size / WATERMARK_SHARE,
             precise_clock: options.precise_clock.into(),
             tap: options.tap.into(),
@@ -141,7 +159,11 @@ impl Kernel {
         let excludes = options.own_export != OwnExport::Metered;
         let outer = |used| if used { cpus * names::GENERATIONS } else { 1 };
         let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in table.entries(width, cpus) {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(names::GLOBAL_SETTINGS, bytemuck::bytes_of(&settings), true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
@@ -158,6 +180,7 @@ impl Kernel {
             })?;
 
         let flows = FlowMaps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
+        let table = FlowTable::map(&mut ebpf, table, width, cpus)?;
         entry_point::load(&mut ebpf, names::PROGRAM_CLOCK)?;
         let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
         let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
@@ -168,6 +191,7 @@ impl Kernel {
         }
         let mut kernel = Self {
             flows,
+            table,
             sampling,
             stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
             generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
@@ -218,6 +242,7 @@ mod tests {
 
     const OPTIONS: LoadOptions = LoadOptions {
         map_size: 262_144,
+        flow_table: 0,
         kernel_memory: 4 << 30,
         precise_clock: false,
         tap: false,
@@ -235,5 +260,19 @@ mod tests {
         assert_eq!(u64::from(small.map_size), (64 << 20) / (8 * 152));
         assert!(small.kernel_memory <= 64 << 20);
         assert_eq!(Sizes::within(&LoadOptions { kernel_memory: 0, ..OPTIONS }, 128).map_size, 64);
+    }
+
+    #[test]
+    fn the_flow_table_leaves_at_least_half_of_the_limit_to_the_maps() {
+        let within = |kernel_memory, cpus| {
+            Sizes::within(&LoadOptions { flow_table: 262_144, kernel_memory, ..OPTIONS }, cpus)
+        };
+        let sizes = within(4 << 30, 2);
+        assert_eq!((sizes.flow_table, sizes.map_size), (262_144, 262_144));
+        let small = within(64 << 20, 2);
+        assert_eq!(small.flow_table, 32_768);
+        assert!(small.map_size > 65_536 && small.kernel_memory <= 64 << 20, "{small:?}");
+        let none = within(0, 128);
+        assert_eq!((none.flow_table, none.map_size), (0, 64));
     }
 }

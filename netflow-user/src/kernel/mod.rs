@@ -11,7 +11,9 @@ mod entry_point;
 mod error;
 mod explain;
 mod flow_maps;
+mod flow_table;
 mod load;
+mod mapping;
 mod measure;
 mod own_export;
 mod packet_socket;
@@ -32,7 +34,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use log::Log;
-use netflow_common::{ClockReading, KernelStats, Sampling, names};
+use netflow_common::{ClockReading, KernelStats, Sampling, Watermark, names};
 
 use crate::filter::{Filter, object};
 
@@ -42,6 +44,7 @@ pub use self::{
     entry_point::{EntryPoint, SocketBuffer},
     error::KernelError,
     flow_maps::Width,
+    flow_table::{FrozenSlots, TableSlot},
     load::{LoadOptions, Sizes, default_kernel_memory},
     measure::Measure,
     own_export::{OwnExport, SessionSocket},
@@ -53,6 +56,7 @@ pub use self::{
 use self::{
     classifier::{Classifier, Ends},
     flow_maps::FlowMaps,
+    flow_table::FlowTable,
     own_export::OwnExportMaps,
 };
 
@@ -76,10 +80,20 @@ pub enum Flip {
     Live,
 }
 
+/// How many CPUs have told that they are running out of room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Watermarks {
+    /// Their flow map is half full: behind it packets are lost.
+    pub maps: usize,
+    /// Most of their part of the flow table is taken: behind it are the flow maps, which are slower.
+    pub tables: usize,
+}
+
 /// The loaded meter. Dropping it detaches it everywhere.
 pub struct Kernel {
     ebpf: Ebpf,
     flows: FlowMaps,
+    table: FlowTable,
     sampling: Array<MapData, [u8; size_of::<Sampling>()]>,
     stats: PerCpuArray<MapData, StatsOctets>,
     generation: Array<MapData, u32>,
@@ -163,9 +177,9 @@ impl Kernel {
         }
     }
 
-    /// The flow maps of a generation, with their CPU numbers.
-    pub fn flow_maps(&self, generation: Generation) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        self.flows.of(generation, self.cpus).into_iter()
+    /// The flow map of a CPU in this generation; `None` for a CPU that was offline at load.
+    pub fn flow_map(&self, generation: Generation, cpu: u32) -> Option<BorrowedFd<'_>> {
+        self.flows.of(generation, cpu, self.cpus)
     }
 
     /// Both kernel clocks, read by a program at one instant.
@@ -182,18 +196,21 @@ impl Kernel {
         Ok(bytemuck::pod_read_unaligned(&octets))
     }
 
-    /// Becomes readable when a CPU's map has passed the watermark.
+    /// Becomes readable when a CPU's map, or its part of the flow table, has passed its watermark.
     pub fn watermark_fd(&self) -> BorrowedFd<'_> {
         self.watermark.as_fd()
     }
 
-    /// Takes the pending watermark events; returns how many there were.
-    pub fn take_watermarks(&mut self) -> usize {
-        let mut events = 0;
-        while self.watermark.next().is_some() {
-            events += 1;
+    /// Takes the pending events of watermarks; how many there were of flow maps, and of the flow table.
+    pub fn take_watermarks(&mut self) -> Watermarks {
+        let mut passed = Watermarks::default();
+        while let Some(event) = self.watermark.next() {
+            match Watermark::of_table(&event) {
+                true => passed.tables += 1,
+                false => passed.maps += 1,
+            }
         }
-        events
+        passed
     }
 
     /// How many instructions the verifier walked through for each loaded program (kernel 5.16); it gives

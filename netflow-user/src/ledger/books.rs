@@ -105,7 +105,9 @@ pub struct OctetLines {
 /// Flows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FlowLines {
-    /// Entries made in the flow maps: a flow makes one per CPU and flip in which it has packets.
+    /// Slots taken in the flow table: a flow takes one per CPU and flip in which it has packets.
+    pub table_slots: u64,
+    /// Entries made in the flow maps: by flows that found no slot.
     pub map_entries: u64,
     /// In the flow cache now, those included that had no packet since their last record.
     pub in_cache: u64,
@@ -199,7 +201,11 @@ impl Ledger {
                 in_records: self.in_records.octets,
                 not_ip_frames: kernel.not_ip_frame_octets,
             },
-            flows: FlowLines { map_entries: kernel.inserted, in_cache: self.flows_in_cache },
+            flows: FlowLines {
+                table_slots: kernel.slots.iter().sum(),
+                map_entries: kernel.inserted,
+                in_cache: self.flows_in_cache,
+            },
             records: RecordLines { total: self.in_records.records, end_reason: ByReason(end_reason.into()) },
             destinations: self.destinations.iter().map(DestinationLines::of).collect(),
             notes: ByReason(

@@ -228,6 +228,7 @@ fn the_books_are_one_json_object_and_one_sentence() {
     "not_ip_frames": 480
   },
   "flows": {
+    "table_slots": 0,
     "map_entries": 7,
     "in_cache": 2
   },
