@@ -63,9 +63,13 @@ impl Path {
     }
 
     fn start(&self, url: &str) -> Result<AgentProcess> {
+        self.start_with(url, &[])
+    }
+
+    fn start_with(&self, url: &str, options: &[&str]) -> Result<AgentProcess> {
         let arguments = ["-i", MONITOR_INTERFACE, "--direction", "ingress", "--idle-timeout", "1s"];
         let more = ["--drain-interval", "200ms", "-c", url];
-        AgentProcess::start(&self.lab.monitor, &[&arguments[..], &more].concat())
+        AgentProcess::start(&self.lab.monitor, &[&arguments[..], &more, options].concat())
     }
 
     /// Sends a packet of 100 octets of so many flows.

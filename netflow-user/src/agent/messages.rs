@@ -5,8 +5,8 @@ use std::{net::IpAddr, num::NonZeroU32};
 use crate::{
     config::ExportConfig,
     message::{
-        Message, MessageError, ONCE, OptionsData, Packer, PackerConfig, Statistics, TemplateSet, V5Packer,
-        V5PackerConfig,
+        Mark, Message, MessageError, ONCE, OptionsData, Packer, PackerConfig, Statistics, TemplateSet,
+        V5Mark, V5Packer, V5PackerConfig,
     },
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
@@ -19,6 +19,13 @@ pub(super) enum Messages {
     Templates(Box<Packer>),
     /// NetFlow v5.
     V5(V5Packer),
+}
+
+/// Where a session stands between two messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Templates(Mark),
+    V5(V5Mark),
 }
 
 /// What of a link is of interest here.
@@ -98,6 +105,25 @@ impl Messages {
         }
     }
 
+    /// As [`Packer::mark`].
+    pub(super) fn mark(&self) -> Place {
+        match self {
+            Self::Templates(packer) => Place::Templates(packer.mark()),
+            Self::V5(packer) => Place::V5(packer.mark()),
+        }
+    }
+
+    /// As [`Packer::rewind`].
+    pub(super) fn rewind(&mut self, place: Place) {
+        match (self, place) {
+            (Self::Templates(packer), Place::Templates(mark)) => packer.rewind(mark),
+            (Self::V5(packer), Place::V5(mark)) => packer.rewind(mark),
+            (Self::Templates(_), Place::V5(_)) | (Self::V5(_), Place::Templates(_)) => {
+                debug_assert!(false, "a session speaks one protocol");
+            }
+        }
+    }
+
     /// As [`Packer::set_options_data`].
     pub(super) fn set_options_data(&mut self, data: &OptionsData) {
         match self {
@@ -110,6 +136,14 @@ impl Messages {
     pub(super) fn has_statistics(&self) -> bool {
         match self {
             Self::Templates(packer) => packer.has_statistics(),
+            Self::V5(_) => false,
+        }
+    }
+
+    /// As [`Packer::tells_statistics`]; v5 has none.
+    pub(super) fn tells_statistics(&self, records_wait: bool, now: Instant) -> bool {
+        match self {
+            Self::Templates(packer) => packer.tells_statistics(records_wait, now),
             Self::V5(_) => false,
         }
     }

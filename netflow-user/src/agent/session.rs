@@ -21,23 +21,26 @@ use crate::{
     ledger::{DestinationBooks, Ledger, NotSent},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
-    transport::{Link, Pace, Target, TransportError},
+    transport::{Link, Pace, Target},
 };
 
 mod connection;
+#[cfg(test)]
+mod measure;
+mod outgoing;
 mod outlet;
+mod sending;
 mod spooling;
 mod statistics;
 mod unacknowledged;
 
+use outgoing::Outgoing;
 pub(super) use outlet::Outlet;
 use spooling::Spooling;
 use unacknowledged::Unacknowledged;
 
 /// Records that may go without a pause between them.
 const BURST: u64 = 64;
-/// Shorter pauses are added up first: the timer's step.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// Between attempts to send templates where sending fails.
 const RETRY: Duration = Duration::from_secs(1);
@@ -74,8 +77,12 @@ pub(super) struct Session {
     clock: SessionClock,
     pacing: Pacing,
     pace: Pace,
-    /// Taken from the queue, not yet in a message that was sent.
+    /// Taken from the queue.
     pending: Vec<FlowRecord>,
+    /// How many of them were sent or given up: the first ones.
+    gone: usize,
+    /// Messages that hold the next ones.
+    outgoing: Outgoing,
     /// Given to the connection, but not known to have arrived.
     unacknowledged: Unacknowledged,
     /// Where records go that the link does not take.
@@ -147,6 +154,8 @@ impl Session {
             pacing,
             pace,
             pending: Vec::new(),
+            gone: 0,
+            outgoing: Outgoing::default(),
             unacknowledged: Unacknowledged::default(),
             spooling,
             noticed: statistics::Noticed::default(),
@@ -255,127 +264,6 @@ impl Session {
             let _ = self.messages.set_message_size(limit);
         }
         self.send(self.queue.records() == 0).await;
-    }
-
-    /// Takes the records that the protocol has words for; the others are counted.
-    fn keep(&mut self, records: &[FlowRecord]) {
-        let before = self.pending.len();
-        self.pending.extend(records.iter().filter(|record| self.messages.can_say(record)).cloned());
-        if self.pending.len() - before < records.len() {
-            let rest: Vec<_> =
-                records.iter().filter(|record| !self.messages.can_say(record)).cloned().collect();
-            self.books.not_sent(NotSent::NotInProtocol, volume(&rest));
-        }
-    }
-
-    /// Sends full messages, and with `all` a last one that is not full (and templates that are due).
-    async fn send(&mut self, all: bool) {
-        let mut sent = 0;
-        let mut broken = None;
-        while self.is_live() {
-            let now = self.now();
-            if self.link.is_complete(now.monotonic) {
-                self.complete();
-                self.messages.restart();
-            }
-            self.tell_statistics(&now);
-            self.expect_return();
-            let records = self.pending.get(sent..).unwrap_or_default();
-            let Some(message) = self.messages.next_message(records, now) else { break };
-            if !all && message.records == records.len() {
-                // More is in the queue, and this message may take some of it.
-                break;
-            }
-            let pause = self.pace.take(message.records as u64, clock::now().monotonic);
-            if pause >= SHORTEST_PAUSE {
-                tokio::time::sleep(pause).await;
-            }
-            let before = self.link.counters();
-            let result = self.link.send(message.octets, now).await;
-            let after = self.link.counters();
-            // All that ICMP says of earlier datagrams: nobody listens, no way there, too long for it.
-            let refused = (after.refused - before.refused) + (after.unreachable - before.unreachable);
-            (0..refused).for_each(|_| self.books.datagram_refused());
-            (before.no_buffers..after.no_buffers).for_each(|_| self.books.retried());
-
-            let volume = volume(records.get(..message.records).unwrap_or_default());
-            let (taken, octets) = (message.records, message.octets.len() as u64);
-            let mut given_up = None;
-            match result {
-                Ok(()) if self.link.is_reliable() => {
-                    let records = self.pending.get(sent..sent + taken).unwrap_or_default();
-                    self.unacknowledged.push(self.link.written(), octets, records);
-                }
-                Ok(()) => self.books.message_sent(octets, volume),
-                Err(error @ TransportError::ConnectionLost { .. }) => {
-                    broken = Some(error);
-                    break;
-                }
-                Err(TransportError::TooLong { limit, .. })
-                    if limit < self.messages.message_size()
-                        && self.messages.set_message_size(limit).is_ok() =>
-                {
-                    // Not committed: the same records go into smaller messages.
-                    continue;
-                }
-                Err(error) => {
-                    let reason = match error {
-                        TransportError::TooLong { .. } => NotSent::MessageTooLong,
-                        TransportError::NoBuffers { .. } => NotSent::NoBuffers,
-                        _ => NotSent::SendFailed,
-                    };
-                    self.books.not_sent(reason, volume);
-                    given_up = Some(error);
-                }
-            }
-            self.messages.commit();
-            sent += taken;
-            // Templates that did not go are due again at once: later, or this would not end.
-            let futile = given_up.is_some() && taken == 0;
-            self.note_health(refused > 0, given_up);
-            if futile {
-                break;
-            }
-        }
-        self.pending.drain(..sent);
-        match broken {
-            Some(error) => self.disconnected(&error),
-            None => self.settle(),
-        }
-    }
-
-    fn note_health(&mut self, refused: bool, given_up: Option<TransportError>) {
-        let now = clock::now().monotonic;
-        if refused || given_up.is_some() {
-            self.last_trouble = now;
-        }
-        if given_up.is_some() {
-            // It may have held templates.
-            self.messages.announce_templates();
-        }
-        let health = match (&given_up, refused) {
-            (Some(_), _) => Health::Failing,
-            (None, true) => Health::Refused,
-            // A host sends about one ICMP error a second, however many datagrams it refuses.
-            (None, false) if now.since(self.last_trouble) < QUIET => self.health,
-            (None, false) => Health::Good,
-        };
-        if health == self.health {
-            return;
-        }
-        let peer = self.link.peer();
-        match given_up {
-            Some(error) => warn!("records are not sent: {}", super::chain(&error)),
-            None if refused => warn!(
-                "collector {peer}: messages do not arrive, says ICMP (nobody listens, or no way there); sending goes on"
-            ),
-            None => {
-                info!("collector {peer}: takes messages again");
-                // It may have been restarted, or have missed them.
-                self.messages.announce_templates();
-            }
-        }
-        self.set_health(health);
     }
 }
 

@@ -208,8 +208,13 @@ impl DestinationBooks {
     /// The socket accepted a message of so many octets with these records of the queue in it: none, where
     /// it holds templates only.
     pub fn message_sent(&self, octets: u64, volume: Volume) {
+        self.messages_sent(1, octets, volume);
+    }
+
+    /// The same of several messages.
+    pub fn messages_sent(&self, messages: u64, octets: u64, volume: Volume) {
         let mut numbers = self.lock();
-        numbers.messages += 1;
+        numbers.messages += messages;
         numbers.message_octets += octets;
         numbers.queued.take(volume);
         numbers.sent.add(volume);

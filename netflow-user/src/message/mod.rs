@@ -40,11 +40,11 @@ pub use options::{
     Anonymised, InterfaceName, OptionsData, OptionsField, OptionsKinds, OptionsTemplate, Reported,
     SamplingMethod, Statistics,
 };
-pub use packer::{Message, Packer, PackerConfig};
+pub use packer::{Mark, Message, Packer, PackerConfig};
 pub use preset::Preset;
 pub use schedule::ONCE;
 pub use template_set::{DEFAULT_KEY, KeyElement, TemplateOptions, TemplateSet};
-pub use v5_packer::{LARGEST_INTERVAL, V5Packer, V5PackerConfig};
+pub use v5_packer::{LARGEST_INTERVAL, V5Mark, V5Packer, V5PackerConfig};
 
 /// What a Transport Session speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

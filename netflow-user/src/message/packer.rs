@@ -94,6 +94,10 @@ pub struct Message<'a> {
     pub records: usize,
 }
 
+/// Where a session stands between two messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(Session);
+
 /// What sending a message changes.
 #[derive(Clone, Copy, Debug)]
 struct Session {
@@ -175,6 +179,13 @@ impl Packer {
     /// Whether anybody is told of statistics.
     pub fn has_statistics(&self) -> bool {
         self.templates.options_kinds().statistics.is_some()
+    }
+
+    /// Whether the next message will tell statistics: they are to be [set](Self::set_statistics) before it.
+    pub fn tells_statistics(&self, records_wait: bool, now: Instant) -> bool {
+        let mut statistics = self.session.schedules.statistics;
+        statistics.begin_message(now.monotonic, records_wait);
+        statistics.next_item().is_some()
     }
 
     /// Tells statistics once more: everything else has been sent.
@@ -262,6 +273,18 @@ impl Packer {
         if let Some(after) = self.pending.take() {
             self.session = after;
         }
+    }
+
+    /// Where the session stands: what [`rewind`](Self::rewind) goes back to.
+    pub fn mark(&self) -> Mark {
+        Mark(self.session)
+    }
+
+    /// Takes back all messages that were committed since the mark: none of them was handed to the socket. Options data
+    /// must be those of then.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.session = mark.0;
+        self.pending = None;
     }
 
     /// Sends templates and options data again at once and then accelerated, as at the start: for a collector that

@@ -51,6 +51,10 @@ pub struct V5Packer {
     pending: Option<Session>,
 }
 
+/// Where a session stands between two datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct V5Mark(Session);
+
 /// What sending a datagram changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Session {
@@ -143,6 +147,16 @@ impl V5Packer {
         if let Some(after) = self.pending.take() {
             self.session = after;
         }
+    }
+
+    /// As [`Packer::mark`](super::Packer::mark).
+    pub fn mark(&self) -> V5Mark {
+        V5Mark(self.session)
+    }
+
+    /// As [`Packer::rewind`](super::Packer::rewind).
+    pub fn rewind(&mut self, mark: V5Mark) {
+        (self.session, self.pending) = (mark.0, None);
     }
 
     /// A new session.

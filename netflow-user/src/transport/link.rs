@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, str::FromStr as _, time::Duration};
 
 use super::{
+    burst::Burst,
     destination::{Destination, TransportKind},
     dtls::DtlsTransport,
     error::TransportError,
@@ -284,6 +285,27 @@ impl Link {
             Self::File(transport) => tokio::task::block_in_place(|| transport.send(message, now)),
             Self::Json(transport) => transport.send(message, now).await,
         }
+    }
+
+    /// Whether messages may go together.
+    pub fn takes_bursts(&self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
+    /// Sends the messages of a burst, which says how many went, whenever this ends or is dropped. An error is about the one
+    /// behind them; those behind that were not tried.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    pub async fn send_all(&mut self, burst: &mut Burst, now: Instant) -> Result<(), TransportError> {
+        if let Self::Udp(transport) = self {
+            return transport.send_all(burst).await;
+        }
+        while let Some(message) = burst.next() {
+            self.send(message, now).await?;
+            burst.advance(1);
+        }
+        Ok(())
     }
 
     /// Ends the Transport Session: what was sent is safe.

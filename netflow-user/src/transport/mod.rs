@@ -4,6 +4,7 @@
 //! error and counters that say why not. This room refuses to know records, templates and sequence
 //! numbers; of ours it uses nothing but the words for time and the clock.
 
+mod burst;
 mod certificates;
 mod counting;
 mod destination;
@@ -34,6 +35,7 @@ mod unacknowledged;
 mod url;
 mod url_key;
 
+pub use burst::Burst;
 pub use destination::{Destination, TransportKind};
 pub use dtls::DtlsTransport;
 pub use error::TransportError;

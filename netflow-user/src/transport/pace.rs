@@ -34,6 +34,11 @@ impl Pace {
     pub fn take(&mut self, items: u64, now: MonotonicNanos) -> Duration {
         let start = self.due.max(now.0.saturating_sub(self.slack));
         self.due = start.saturating_add(nanos(items, self.per_second));
+        self.owed(now)
+    }
+
+    /// How long to wait until what was taken so far may have gone.
+    pub fn owed(&self, now: MonotonicNanos) -> Duration {
         Duration::from_nanos(self.due.saturating_sub(now.0))
     }
 }
@@ -55,6 +60,7 @@ mod tests {
         assert_eq!(pace.take(100, now), Duration::ZERO);
         assert_eq!(pace.take(10, now), Duration::from_millis(10));
         assert_eq!(pace.take(10, now), Duration::from_millis(20));
+        assert_eq!(pace.owed(MonotonicNanos(START + 15_000_000)), Duration::from_millis(5));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use super::socket_options::SocketOptions;
 use super::tcp::Event;
 use crate::time::MonotonicNanos;
 
+mod segments;
+
 /// Octets of a message that fill an Ethernet frame over IPv4: 1500 less 20 (IPv4) and 8 (UDP). The
 /// default limit even where the path takes more (loopback: 65,536), since collectors read into buffers
 /// of their own choice and cut what is longer; who knows the collector may ask for more.
@@ -54,6 +56,8 @@ pub struct UdpCounters {
     pub unreachable: u64,
     /// Times the kernel had no buffer (ENOBUFS).
     pub no_buffers: u64,
+    /// System calls that were to send: fewer than datagrams, where many go in one.
+    pub calls: u64,
 }
 
 #[cfg(feature = "dtls")]
@@ -67,6 +71,7 @@ impl UdpCounters {
             refused: self.refused + other.refused,
             unreachable: self.unreachable + other.unreachable,
             no_buffers: self.no_buffers + other.no_buffers,
+            calls: self.calls + other.calls,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct UdpTransport {
     peer: SocketAddr,
     message_size: Option<usize>,
     counters: UdpCounters,
+    /// Whether the kernel takes several datagrams in one system call.
+    segments: bool,
     /// Where the Collector has a name.
     resolver: Option<Box<Resolver>>,
 }
@@ -121,7 +128,8 @@ impl UdpTransport {
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         socket.connect(&peer.into()).map_err(|source| TransportError::Connect { peer, source })?;
         let socket = UdpSocket::from_std(socket.into()).map_err(open)?;
-        Ok(Self { socket, peer, message_size, counters: UdpCounters::default(), resolver: None })
+        let counters = UdpCounters::default();
+        Ok(Self { socket, peer, message_size, counters, segments: true, resolver: None })
     }
 
     /// The Collector.
@@ -158,7 +166,7 @@ impl UdpTransport {
                 match Self::connect(peer, options, self.message_size) {
                     Ok(Self { socket, .. }) => {
                         tracing::info!("collector {}: its address is {peer} now", resolver.destination());
-                        (self.socket, self.peer) = (socket, peer);
+                        (self.socket, self.peer, self.segments) = (socket, peer, true);
                         return Event::Connected;
                     }
                     Err(error) => tracing::debug!("{error}"),
@@ -170,7 +178,7 @@ impl UdpTransport {
     /// Sends one datagram, waiting while the send buffer is full. An error means that this datagram was
     /// not sent; the socket stays usable.
     pub async fn send(&mut self, datagram: &[u8]) -> Result<(), TransportError> {
-        let result = self.try_hard(datagram).await;
+        let result = self.try_hard(datagram, None).await;
         match result {
             Ok(()) => {
                 self.counters.sent += 1;
@@ -190,17 +198,20 @@ impl UdpTransport {
         self.socket.recv(buffer).await
     }
 
-    async fn try_hard(&mut self, datagram: &[u8]) -> Result<(), TransportError> {
+    /// Sends one datagram, or several of `segment` octets each: those all, or none.
+    async fn try_hard(&mut self, octets: &[u8], segment: Option<u16>) -> Result<(), TransportError> {
         let peer = self.peer;
+        let length = segment.map_or(octets.len(), usize::from);
         let mut resends = 0;
         let mut unreachable = false;
         let mut back_off = BACK_OFF.iter();
         loop {
-            let Err(source) = self.socket.send(datagram).await else { return Ok(()) };
+            let Err(source) = self.transmit(octets, segment).await else { return Ok(()) };
             match Errno::from_io_error(&source) {
                 Some(Errno::NOBUFS) => {
                     self.counters.no_buffers += 1;
-                    let Some(&millis) = back_off.next() else {
+                    // Several take more than one does.
+                    let Some(&millis) = back_off.next().filter(|_| segment.is_none()) else {
                         return Err(TransportError::NoBuffers { peer, source });
                     };
                     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -209,8 +220,8 @@ impl UdpTransport {
                 // learned from that this one may still fit.
                 Some(Errno::MSGSIZE) => {
                     let limit = self.path_limit();
-                    if datagram.len() > limit || resends == RESENDS {
-                        return Err(TransportError::TooLong { peer, length: datagram.len(), limit });
+                    if length > limit || resends == RESENDS {
+                        return Err(TransportError::TooLong { peer, length, limit });
                     }
                     resends += 1;
                     self.counters.unreachable += 1;
@@ -261,17 +272,20 @@ mod tests {
     use super::*;
 
     /// A listener whose datagrams are read with a limit in time, so that a lost one fails the test.
-    fn listener(address: &str) -> StdSocket {
+    pub(super) fn listener(address: &str) -> StdSocket {
         let socket = StdSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         socket
     }
 
-    fn connect(peer: SocketAddr, message_size: Option<usize>) -> Result<UdpTransport, TransportError> {
+    pub(super) fn connect(
+        peer: SocketAddr,
+        message_size: Option<usize>,
+    ) -> Result<UdpTransport, TransportError> {
         UdpTransport::connect(peer, &SocketOptions::default(), message_size)
     }
 
-    fn received(socket: &StdSocket) -> (Vec<u8>, SocketAddr) {
+    pub(super) fn received(socket: &StdSocket) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_536];
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
         buffer.truncate(length);

@@ -6,6 +6,8 @@ use super::{COLLECTOR, Path, SENT, not_sent, reasons};
 
 const PORT: u16 = 4739;
 const FLOWS: u16 = 300;
+/// As many as fill some bursts.
+const MANY: u16 = 3000;
 /// Of the narrow link.
 const NARROW: u64 = 800;
 const IP_AND_UDP: u64 = 28;
@@ -92,6 +94,49 @@ fn a_path_that_gets_narrower_gets_shorter_messages_and_no_fragments() {
     let told: u64 = ledger.number("/destinations/0/refused_datagrams").unwrap();
     assert!(lost > 0 && lost <= told * longest, "{lost} records lost, {told} messages told of");
     assert_eq!(summary.bad_packets, 0);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn messages_that_go_many_at_a_time_are_made_anew_where_the_path_gets_narrower_between_them() {
+    // UDP-MTU-1
+    let mut path = Path::new().unwrap();
+    // Datagrams that go together are one to the pair that has this, and are parted by the router.
+    path.lab
+        .monitor
+        .run("ethtool", &["-K", "c0", "tx", "on", "gso", "on", "tx-udp-segmentation", "on"])
+        .unwrap();
+    let nfcapd = Nfcapd::start(&path.collector, (COLLECTOR, PORT).into()).unwrap();
+    let before = Tshark::start(&path.lab.monitor, "c0", &format!("udp and dst port {PORT}")).unwrap();
+    let behind = Tshark::start(&path.collector, "k0", "udp").unwrap();
+    // All that expires at once goes at once.
+    let agent = path.start_with(&url(), &["--export-rate", "1000000"]).unwrap();
+    path.flows(&agent, MANY).unwrap();
+    for (namespace, interface) in [(&path.router, "r1"), (&path.collector, "k0")] {
+        namespace.ip(&["link", "set", interface, "mtu", &NARROW.to_string()]).unwrap();
+    }
+    for _ in 0..2 {
+        path.flows(&agent, MANY).unwrap();
+    }
+    let ledger = path.stop(agent).unwrap();
+    let (before, behind) = (before.stop().unwrap(), behind.stop().unwrap());
+    let longest = before.fields(&["udp.length"]).unwrap();
+    let longest = longest.iter().filter_map(|packet| packet[0][0].parse::<u64>().ok()).max().unwrap();
+    assert!(longest > 8 * NARROW, "nothing went together: {longest} octets at most");
+    assert!(behind.fields(&["ip.flags.mf"]).unwrap().iter().all(|packet| packet[0][0] == "0"), "a fragment");
+    let lengths = behind.fields(&["udp.length"]).unwrap();
+    let messages = behind.decode_as_cflow(PORT).messages().unwrap();
+    let narrow = lengths.iter().filter(|packet| packet[0][0].parse::<u64>().unwrap() + 20 <= NARROW);
+    assert!(narrow.count() > 0 && !messages.is_empty());
+    let sent = ledger.number(SENT).unwrap();
+    assert_eq!(sent, 3 * u64::from(MANY));
+    assert!(reasons(&ledger).unwrap().iter().all(|(_, records)| *records == 0));
+    // What was on the way when the path became narrow is lost, and ICMP told of some of it; the collector knows by the gap how much.
+    let arrived: usize = messages.iter().map(|message| message.records.len()).sum();
+    assert!(arrived > 2 * usize::from(MANY), "{arrived} of {sent} records");
+    assert!(ledger.number("/destinations/0/refused_datagrams").unwrap() > 0);
+    let summary = nfcapd.stop().unwrap().summary;
+    assert_eq!((summary.flows, summary.bad_packets), (arrived as u64, 0));
 }
 
 #[test]

@@ -29,6 +29,10 @@ impl Session {
 
     /// Nobody waits for it any longer: what it has goes to disk, or is not sent.
     pub(super) fn abandon(&mut self) {
+        // It may have been ended while it sent.
+        self.account();
+        self.outgoing.clear();
+        self.forget_gone();
         self.settle();
         self.pending = self.unacknowledged.take_back().into_iter().chain(self.pending.drain(..)).collect();
         self.spool_pending();
@@ -100,11 +104,13 @@ impl Session {
     }
 
     /// A collector that was not there, and of which nothing was heard since, may be back without its templates: they go
-    /// before the records.
-    pub(super) fn expect_return(&mut self) {
-        let quiet = clock::now().monotonic.since(self.last_trouble) >= QUIET;
-        if self.health == Health::Refused && quiet {
+    /// before the records. Says whether that is so.
+    pub(super) fn expect_return(&mut self) -> bool {
+        let is_expected =
+            self.health == Health::Refused && clock::now().monotonic.since(self.last_trouble) >= QUIET;
+        if is_expected {
             self.messages.announce_templates();
         }
+        is_expected
     }
 }

@@ -90,6 +90,24 @@ fn a_message_that_was_not_committed_is_built_anew_and_smaller() {
 }
 
 #[test]
+fn messages_that_did_not_go_are_taken_back_with_their_templates_and_numbers() {
+    let records = records(IpVersion::V4, 100);
+    for protocol in [Protocol::Ipfix, Protocol::NetflowV9] {
+        let mut packer = new_packer(protocol, 1472).unwrap();
+        let start = packer.mark();
+        let first = send(&mut packer, &records);
+        let behind = packer.mark();
+        let second = send(&mut packer, &records);
+        send(&mut packer, &records);
+        packer.rewind(behind);
+        assert_eq!(send(&mut packer, &records), second);
+        packer.rewind(start);
+        // Fewer records beside the templates.
+        assert_eq!((send(&mut packer, &records), first.1 < second.1), (first, true));
+    }
+}
+
+#[test]
 fn a_commit_without_a_message_does_nothing() {
     let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
     packer.commit();
