@@ -23,6 +23,10 @@ pub(super) enum Messages {
 
 /// Where a session stands between two messages.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are 32 at most for a collector, in a buffer that is used again"
+)]
 pub(super) enum Place {
     Templates(Mark),
     V5(V5Mark),

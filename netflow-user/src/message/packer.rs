@@ -27,6 +27,8 @@ const LARGEST_MESSAGE: usize = 65_535;
 /// A round takes time: below this, messages would hold little else.
 const SHORTEST_REFRESH: Duration = Duration::from_millis(1);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// What moves the wall clock further from one message to the next is no correction of its rate.
+const STEP: Duration = Duration::from_secs(1);
 
 /// What a Transport Session is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +109,20 @@ struct Session {
     /// Parts that were sent of the record at the front, whose counters do not fit one Data Record.
     parts: u64,
     schedules: Schedules,
+    /// How far the wall clock was ahead of the monotonic one, in nanoseconds.
+    clock_offset: Option<i128>,
+}
+
+impl Session {
+    /// Announces everything anew where the wall clock was set since the last message (RFC 3954 section 7).
+    fn notice_step(&mut self, now: Instant) {
+        let offset = i128::from(now.unix_nanos) - i128::from(now.monotonic.0);
+        let before = self.clock_offset.replace(offset).unwrap_or(offset);
+        if offset.abs_diff(before) > STEP.as_nanos() {
+            self.schedules.templates.announce();
+            self.schedules.options.announce();
+        }
+    }
 }
 
 impl PackerConfig {
@@ -151,7 +167,7 @@ impl Packer {
             options,
             statistics: Statistics::default(),
             octets: Octets::with_capacity(config.message_size),
-            session: Session { sequence_number: 0, parts: 0, schedules },
+            session: Session { sequence_number: 0, parts: 0, schedules, clock_offset: None },
             pending: None,
         })
     }
@@ -202,6 +218,9 @@ impl Packer {
         self.pending = None;
         let records_wait = !records.is_empty();
         let mut after = self.session;
+        if self.templates.protocol() == Protocol::NetflowV9 {
+            after.notice_step(now);
+        }
         let Schedules { templates: due, options: options_due, statistics: statistics_due } =
             &mut after.schedules;
         due.begin_message(now.monotonic, records_wait);
@@ -288,7 +307,7 @@ impl Packer {
     }
 
     /// Sends templates and options data again at once and then accelerated, as at the start: for a collector that
-    /// came back (it forgot them), and after a step of the wall clock (RFC 3954 section 7).
+    /// came back (it forgot them).
     pub fn announce_templates(&mut self) {
         for session in [Some(&mut self.session), self.pending.as_mut()].into_iter().flatten() {
             session.schedules.templates.announce();

@@ -108,6 +108,25 @@ fn messages_that_did_not_go_are_taken_back_with_their_templates_and_numbers() {
 }
 
 #[test]
+fn after_a_step_of_the_wall_clock_v9_templates_are_sent_again_and_accelerated() {
+    // V9-TMPL-9
+    let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
+    let mut rounds = Vec::new();
+    for second in 0..400 {
+        let nanos = second * NANOS_PER_SECOND;
+        // The wall clock gains 10 ms in each second; then it is set back by an hour.
+        let wall = 10_000 * NANOS_PER_SECOND + second * 10_000_000;
+        let wall = wall - if second < 210 { 0 } else { 3600 * NANOS_PER_SECOND };
+        let now = Instant { monotonic: MonotonicNanos(nanos), unix_nanos: nanos + wall };
+        if packer.next_message(&[], now).is_some() {
+            rounds.push(second);
+        }
+        packer.commit();
+    }
+    assert_eq!(rounds, [0, 20, 40, 60, 120, 180, 210, 230, 250, 270, 330, 390]);
+}
+
+#[test]
 fn a_commit_without_a_message_does_nothing() {
     let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
     packer.commit();
