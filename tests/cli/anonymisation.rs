@@ -1,6 +1,7 @@
 //! Addresses that must not be seen, and a key that nobody may see.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -50,6 +51,35 @@ fn neither_flows_nor_log_show_original_addresses_or_the_key() {
         let addresses = (&flow["sourceIPv4Address"], &flow["destinationIPv4Address"]);
         assert_eq!(addresses, (&"10.0.0.0".into(), &"10.0.0.0".into()));
     }
+}
+
+/// Whether a collector sees the exporter's own address in what comes of a capture.
+fn shows_the_exporter(protocol: &str, capture: &str, options: &[&str]) -> bool {
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    collector.set_nonblocking(true).unwrap();
+    let url = format!("udp://{}?protocol={protocol}", collector.local_addr().unwrap());
+    let asked = ["--statistics-interval", "1s", "-c", &url];
+    let finished = netflow(&[&["read", capture][..], &asked, options].concat());
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    let (mut octets, mut buffer) = (Vec::new(), [0; 2000]);
+    while let Ok(length) = collector.recv(&mut buffer) {
+        octets.extend_from_slice(&buffer[..length]);
+    }
+    assert!(octets.len() > 200, "{} octets", octets.len());
+    octets.windows(4).any(|window| window == [127, 0, 0, 1])
+}
+
+#[test]
+fn the_exporters_own_address_is_left_out_with_the_others() {
+    // ANON-5
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("capture.pcap");
+    write_pcap(&capture, &flows(5)).unwrap();
+    let capture = capture.to_str().unwrap();
+    for protocol in ["v9", "ipfix"] {
+        assert!(!shows_the_exporter(protocol, capture, &["--anonymise", "ipv4=/12"]), "{protocol}");
+    }
+    assert!(shows_the_exporter("v9", capture, &[]));
 }
 
 #[test]

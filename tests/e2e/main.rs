@@ -5,11 +5,11 @@ mod biflow;
 mod churn;
 mod collectors;
 mod conservation;
-
 mod faults;
 mod filter;
 mod full_disk;
 mod groups;
+mod observation_points;
 mod own_export;
 mod pacing;
 mod routes;

@@ -310,3 +310,55 @@ fn sampling_skips_packets_into_a_line_of_their_own() {
         assert_eq!(kernel.take().unwrap().stats.skipped_packets, [0; Skip::COUNT]);
     }
 }
+
+#[test]
+#[ignore = "needs root: loads the kernel program"]
+fn the_gaps_between_packets_chosen_at_random_have_no_period() {
+    // PSAMP-RND-1
+    const PACKETS: u32 = 40_000;
+    /// Gaps of 1, 2, ... packets, and of more than these.
+    const CELLS: usize = 30;
+    let interval = 10;
+    let measure = Measure {
+        sampling: SamplingMode::Random,
+        sampling_interval: interval.try_into().unwrap(),
+        ..Measure::DEFAULT
+    };
+    let mut kernel = KernelMeter::load(&LoadOptions { measure, ..LOAD_OPTIONS }, true).unwrap();
+    let (mut gaps, mut last, mut chosen) = ([0_u32; CELLS + 1], None, 0_u32);
+    // As many flows at a time as a drain takes.
+    for batch in 0..PACKETS / 2000 {
+        for number in 0..2000 {
+            let [_, _, high, low] = (batch * 2000 + number).to_be_bytes();
+            let source = format!("10.1.{high}.{low}:1000").parse().unwrap();
+            kernel.enter(&frame(&udp(source, "10.2.0.2:2000".parse().unwrap(), b"0123456789"))).unwrap();
+        }
+        let found = kernel.take_by(Flip::Wait).unwrap();
+        let mut numbers: Vec<_> = found
+            .flows
+            .keys()
+            .map(|key| {
+                let [_, _, high, low] = key.source_address.ipv4_octets();
+                u32::from(high) << 8 | u32::from(low)
+            })
+            .collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            if let Some(last) = last.replace(number) {
+                let gap = (number - last) as usize;
+                gaps[gap.min(CELLS + 1) - 1] += 1;
+                chosen += 1;
+            }
+        }
+    }
+    let (total, p) = (f64::from(chosen), 1.0 / f64::from(interval));
+    let expected = (0..CELLS).map(|cell| total * p * (1.0 - p).powi(cell as i32));
+    let expected = expected.chain([total * (1.0 - p).powi(CELLS as i32)]);
+    let chi_square: f64 = gaps
+        .iter()
+        .zip(expected)
+        .map(|(&seen, expected)| (f64::from(seen) - expected).powi(2) / expected)
+        .sum();
+    // Of 30 degrees of freedom; more than this by chance once in ten million.
+    assert!(chi_square < 93.0, "{chi_square}: {gaps:?}");
+}

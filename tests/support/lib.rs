@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod meter;
 pub mod process;
 pub mod raw;
+pub mod sctp_capture;
 pub mod sctp_sink;
 pub mod stream_sink;
 pub mod trickle;

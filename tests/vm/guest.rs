@@ -24,6 +24,7 @@ use tests::frames::{frame, udp};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
 use tests::meter::{Counted, LOAD_OPTIONS};
 use tests::raw::RawSender;
+use tests::sctp_capture::{self, SctpCapture};
 use tests::sctp_sink::SctpSink;
 
 const PACKETS: usize = 100_000;
@@ -282,8 +283,9 @@ fn export(frames: &[Vec<u8>], arguments: &[&str]) -> Result<u64> {
 /// Exports a capture of the frames over SCTP: each user message is one IPFIX message, and together they are a stream in
 /// which nothing is missing.
 fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
-    // SCTP-4
+    // SCTP-1, SCTP-4, SCTP-7, TRANS-1
     let namespace = Namespace::new()?;
+    let capture_of_chunks = SctpCapture::start(&namespace)?;
     let sink = SctpSink::start(&namespace, ([127, 0, 0, 1], 4739).into())?;
     let directory = tempfile::tempdir()?;
     let capture = directory.path().join("flows.pcap");
@@ -299,6 +301,18 @@ fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
         let is_whole = message.starts_with(&[0, 10]) && length == Some(message.len());
         ensure!(is_whole, "not one message but {:?}...", message.get(..16));
     }
+    let chunks = capture_of_chunks.stop()?;
+    let of = |kind: u8| chunks.iter().filter(move |chunk| chunk.kind == kind);
+    let offers =
+        |chunk: &sctp_capture::Chunk| chunk.parameters().contains(&sctp_capture::FORWARD_TSN_SUPPORTED);
+    ensure!(of(sctp_capture::INIT).any(offers), "no INIT offers partial reliability");
+    let data = of(sctp_capture::DATA).filter(|chunk| chunk.to == 4739).count();
+    ensure!(data >= messages.len(), "{data} DATA chunks of {} messages", messages.len());
+    ensure!(of(sctp_capture::DATA).all(|chunk| chunk.flags & sctp_capture::UNORDERED == 0), "out of order");
+    ensure!(of(sctp_capture::FORWARD_TSN).count() == 0, "a message was skipped");
+    let ends = [sctp_capture::SHUTDOWN, sctp_capture::SHUTDOWN_COMPLETE, sctp_capture::ABORT];
+    let ends = ends.map(|kind| of(kind).count() > 0);
+    ensure!(ends == [true, true, false], "it did not end in order: {ends:?}");
     let file = directory.path().join("all.ipfix");
     std::fs::write(&file, messages.concat())?;
     let (binary, file) = (tests::agent::binary()?, file.to_string_lossy().into_owned());

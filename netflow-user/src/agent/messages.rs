@@ -71,6 +71,8 @@ impl Messages {
                 ..v5
             })?));
         };
+        // The exporter's own address may be one of those that nobody is to see (RFC 6235 section 7.2.3).
+        let exporter_address = if config.anonymised.is_empty() { exporter_address } else { [0; 4] };
         // What arrives for sure is said once (RFC 7011 section 8.1).
         let packer = PackerConfig {
             observation_domain_id: config.observation_domain_id,
@@ -125,6 +127,13 @@ impl Messages {
             (Self::Templates(_), Place::V5(_)) | (Self::V5(_), Place::Templates(_)) => {
                 debug_assert!(false, "a session speaks one protocol");
             }
+        }
+    }
+
+    /// As [`Packer::skip`]; v5 knows no such thing.
+    pub(super) fn skip(&mut self, records: u64) {
+        if let Self::Templates(packer) = self {
+            packer.skip(records);
         }
     }
 

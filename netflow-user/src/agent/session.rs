@@ -83,6 +83,8 @@ pub(super) struct Session {
     gone: usize,
     /// Messages that hold the next ones.
     outgoing: Outgoing,
+    /// Records that were discarded and are missing in the Sequence Numbers.
+    skipped: u64,
     /// Given to the connection, but not known to have arrived.
     unacknowledged: Unacknowledged,
     /// Where records go that the link does not take.
@@ -156,6 +158,7 @@ impl Session {
             pending: Vec::new(),
             gone: 0,
             outgoing: Outgoing::default(),
+            skipped: 0,
             unacknowledged: Unacknowledged::default(),
             spooling,
             noticed: statistics::Noticed::default(),

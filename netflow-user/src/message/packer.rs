@@ -306,6 +306,14 @@ impl Packer {
         self.pending = None;
     }
 
+    /// So many records were discarded, and are missing in IPFIX's Sequence Numbers from now on (RFC 7011 section 10.4.1).
+    pub fn skip(&mut self, records: u64) {
+        if self.templates.protocol() == Protocol::Ipfix {
+            self.session.sequence_number = self.session.sequence_number.wrapping_add(records as u32);
+            self.pending = None;
+        }
+    }
+
     /// Sends templates and options data again at once and then accelerated, as at the start: for a collector that
     /// came back (it forgot them).
     pub fn announce_templates(&mut self) {

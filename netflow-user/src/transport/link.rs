@@ -174,6 +174,12 @@ impl Link {
         matches!(self, Self::Tcp(transport) if transport.tells_what_arrived())
     }
 
+    /// Whether Data Records that were discarded before they could go are missing in the Sequence Numbers: on SCTP
+    /// (RFC 7011 section 10.2).
+    pub fn leaves_gaps(&self) -> bool {
+        matches!(self, Self::Tcp(transport) if !transport.tells_what_arrived())
+    }
+
     /// Whether messages can be sent now.
     pub fn is_up(&self) -> bool {
         match self {

@@ -64,6 +64,7 @@ impl Session {
                 self.leave_out().await;
                 if !self.begin_replay() {
                     self.messages.restart();
+                    self.skipped = self.discarded();
                     self.send(true).await;
                 }
             }

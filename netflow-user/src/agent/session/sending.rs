@@ -87,8 +87,22 @@ impl Session {
         self.settle();
     }
 
+    /// What found no place in the queue is missing in the numbers of the next message, where that is asked for.
+    fn leave_gap(&mut self) {
+        if self.link.leaves_gaps() {
+            let discarded = self.discarded();
+            self.messages.skip(discarded - std::mem::replace(&mut self.skipped, discarded));
+        }
+    }
+
+    /// Records that found no place in the queue.
+    pub(super) fn discarded(&self) -> u64 {
+        self.books.read().not_sent[NotSent::QueueFull as usize].records
+    }
+
     /// Makes the next message, if there is one to be sent now.
     fn make(&mut self, all: bool, now: Instant) -> bool {
+        self.leave_gap();
         let before = self.messages.mark();
         let records = self.pending.get(self.gone + self.outgoing.records()..).unwrap_or_default();
         let Some(message) = self.messages.next_message(records, now) else { return false };

@@ -72,6 +72,7 @@ pub(super) fn session_of(protocol: ExportProtocol, link: Link, books: Arc<Destin
         pending: Vec::new(),
         gone: 0,
         outgoing: Outgoing::default(),
+        skipped: 0,
         unacknowledged: Unacknowledged::default(),
         spooling: None,
         noticed: statistics::Noticed::default(),
@@ -165,7 +166,7 @@ fn packets(messages: &[Vec<u8>]) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_new_connection_has_templates_first_sequence_numbers_from_zero_and_what_did_not_arrive() {
-    // IPFIX-SEQ-6, TMPL-SES-1, TCP-TMPL-1, TCP-CONN-4.
+    // IPFIX-SEQ-6, TMPL-SES-1, TCP-TMPL-1, TCP-CONN-4, and STAT-CNT-3: the books go on.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let target = Target::parse(&format!("tcp://127.0.0.1:{port}?retry=1s"), ExportProtocol::Ipfix).unwrap();
@@ -292,12 +293,7 @@ async fn what_is_left_at_the_end_is_left_to_the_next_run() {
 
 #[tokio::test]
 async fn what_waits_goes_in_few_system_calls_in_full_messages_whose_numbers_agree() {
-    let collector = std::net::UdpSocket::bind("127.83.2.1:0").unwrap();
-    collector.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let url = format!("udp://{}", collector.local_addr().unwrap());
-    let link = Link::open(&Target::parse(&url, ExportProtocol::Ipfix).unwrap(), None).await.unwrap();
-    let books = Ledger::new().join("collector");
-    let mut session = session(link, Arc::clone(&books));
+    let (collector, mut session, books) = with_a_listener("127.83.2.1:0").await;
     // Families are mixed, as they come out of a flow cache.
     let records: Vec<_> = (1..=900).map(record).map(|record| of_family(record, 4)).collect();
     session.queue.offer(Batch::new(&records[..600], Some(NOW)));
@@ -305,12 +301,7 @@ async fn what_waits_goes_in_few_system_calls_in_full_messages_whose_numbers_agre
     session.queue.close();
     session.run().await;
     let numbers = books.read();
-    let mut messages = Vec::new();
-    for _ in 0..numbers.messages {
-        let mut buffer = [0; 2000];
-        let length = collector.recv(&mut buffer).unwrap();
-        messages.push(buffer[..length].to_vec());
-    }
+    let messages: Vec<_> = (0..numbers.messages).map(|_| receive(&collector)).collect();
     let mut seen = packets(&messages);
     seen.sort_unstable();
     assert_eq!(seen, (1..=900).collect::<Vec<_>>());
@@ -327,4 +318,49 @@ async fn what_waits_goes_in_few_system_calls_in_full_messages_whose_numbers_agre
     }
     let calls = session.link.counters().calls;
     assert!(calls * 3 < numbers.messages, "{calls} calls for {} messages", numbers.messages);
+}
+
+/// A collector that listens, and a session for it.
+async fn with_a_listener(address: &str) -> (std::net::UdpSocket, Session, Arc<DestinationBooks>) {
+    let collector = std::net::UdpSocket::bind(address).unwrap();
+    collector.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let url = format!("udp://{}", collector.local_addr().unwrap());
+    let link = Link::open(&Target::parse(&url, ExportProtocol::Ipfix).unwrap(), None).await.unwrap();
+    let books = Ledger::new().join("collector");
+    (collector, session(link, Arc::clone(&books)), books)
+}
+
+fn receive(collector: &std::net::UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 2000];
+    let length = collector.recv(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_does_not_wait_for_others_to_fill_its_message() {
+    // UDP-TIME-1
+    let (collector, mut session, _) = with_a_listener("127.83.2.2:0").await;
+    let queue = Arc::clone(&session.queue);
+    let running = tokio::spawn(async move { session.run().await });
+    queue.offer(Batch::new(&[record(7)], Some(NOW)));
+    // Nothing else comes, and the session does not end.
+    let message = tokio::task::spawn_blocking(move || receive(&collector)).await.unwrap();
+    assert_eq!((packets(&[message]), running.is_finished()), (vec![7], false));
+    queue.close();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn duplicates_at_several_collectors_are_the_same_in_every_octet() {
+    // TRANS-6
+    let mut received = Vec::new();
+    for address in ["127.83.2.3:0", "127.83.2.4:0"] {
+        let (collector, mut session, books) = with_a_listener(address).await;
+        session.queue.offer(Batch::new(&(1..=50).map(record).collect::<Vec<_>>(), Some(NOW)));
+        session.queue.close();
+        session.run().await;
+        received.push((0..books.read().messages).map(|_| receive(&collector)).collect::<Vec<_>>());
+    }
+    assert!(received[0].len() > 2);
+    assert_eq!(received[0], received[1]);
 }

@@ -11,6 +11,8 @@ use crate::{
     record::FlowEndReason,
 };
 
+mod numbers;
+
 fn new_packer(protocol: Protocol, message_size: usize) -> Result<Packer, MessageError> {
     Packer::new(config(message_size), TemplateSet::new(&TemplateOptions::new(protocol)).unwrap())
 }
@@ -87,43 +89,6 @@ fn a_message_that_was_not_committed_is_built_anew_and_smaller() {
     // Version, Length, Export Time, Sequence Number 0, domain, and the templates as before.
     assert_eq!(message.octets[..4], [0, 10, 1, 0xe0]);
     assert_eq!(message.octets[8..18], [0, 0, 0, 0, 0, 0, 0, 7, 0, 2]);
-}
-
-#[test]
-fn messages_that_did_not_go_are_taken_back_with_their_templates_and_numbers() {
-    let records = records(IpVersion::V4, 100);
-    for protocol in [Protocol::Ipfix, Protocol::NetflowV9] {
-        let mut packer = new_packer(protocol, 1472).unwrap();
-        let start = packer.mark();
-        let first = send(&mut packer, &records);
-        let behind = packer.mark();
-        let second = send(&mut packer, &records);
-        send(&mut packer, &records);
-        packer.rewind(behind);
-        assert_eq!(send(&mut packer, &records), second);
-        packer.rewind(start);
-        // Fewer records beside the templates.
-        assert_eq!((send(&mut packer, &records), first.1 < second.1), (first, true));
-    }
-}
-
-#[test]
-fn after_a_step_of_the_wall_clock_v9_templates_are_sent_again_and_accelerated() {
-    // V9-TMPL-9
-    let mut packer = new_packer(Protocol::NetflowV9, 1472).unwrap();
-    let mut rounds = Vec::new();
-    for second in 0..400 {
-        let nanos = second * NANOS_PER_SECOND;
-        // The wall clock gains 10 ms in each second; then it is set back by an hour.
-        let wall = 10_000 * NANOS_PER_SECOND + second * 10_000_000;
-        let wall = wall - if second < 210 { 0 } else { 3600 * NANOS_PER_SECOND };
-        let now = Instant { monotonic: MonotonicNanos(nanos), unix_nanos: nanos + wall };
-        if packer.next_message(&[], now).is_some() {
-            rounds.push(second);
-        }
-        packer.commit();
-    }
-    assert_eq!(rounds, [0, 20, 40, 60, 120, 180, 210, 230, 250, 270, 330, 390]);
 }
 
 #[test]

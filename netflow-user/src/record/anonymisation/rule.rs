@@ -169,6 +169,7 @@ mod tests {
 
     #[test]
     fn other_rules_are_refused_in_one_line() {
+        // ANON-4
         let cases = [
             ("ipv4", "write [INTERFACE:]FAMILY=METHOD"),
             (":ipv4=/8", "write [INTERFACE:]FAMILY=METHOD"),

@@ -261,3 +261,31 @@ async fn a_collector_that_came_back_is_found_by_the_next_handshake() {
     transport.give_up(clock::now().monotonic);
     assert!(!transport.is_connected() && transport.counters().sent > 3);
 }
+
+#[tokio::test]
+async fn only_cipher_suites_that_authenticate_encrypt_and_protect_are_offered() {
+    // TLS-4: ephemeral keys, certificates, an AEAD.
+    const GOOD: [u16; 9] = [0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x009e, 0x009f, 0xccaa];
+    /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV, which is no suite.
+    const SIGNAL: u16 = 0x00ff;
+    let scene = Scene::new("suites");
+    let socket = StdSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut destination = scene.destination(socket.local_addr().unwrap());
+    destination.timeout = Duration::from_secs(1);
+    let mut transport = DtlsTransport::new(&destination, None).unwrap();
+    assert!(matches!(event(&mut transport).await, Event::Disconnected(_)));
+    let mut hello = [0; 2048];
+    socket.recv(&mut hello).unwrap();
+    // Record and handshake headers, version, random; then the session id and the cookie.
+    let id = 13 + 12 + 2 + 32;
+    let cookie = id + 1 + usize::from(hello[id]);
+    let suites = cookie + 1 + usize::from(hello[cookie]);
+    let octets = usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    let offered: Vec<_> = hello[suites + 2..suites + 2 + octets]
+        .chunks(2)
+        .map(|suite| u16::from_be_bytes([suite[0], suite[1]]))
+        .collect();
+    assert!(offered.iter().all(|suite| GOOD.contains(suite) || *suite == SIGNAL), "{offered:04x?}");
+    assert!(GOOD.iter().any(|suite| offered.contains(suite)));
+}

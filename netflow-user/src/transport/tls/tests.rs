@@ -240,3 +240,31 @@ async fn what_does_not_speak_tls_gets_nothing_and_does_not_hold_up() {
     drop(far);
     assert!(client.connect(near, peer).await.is_err());
 }
+
+#[tokio::test]
+async fn only_cipher_suites_that_authenticate_encrypt_and_protect_are_offered() {
+    // TLS-4: those of TLS 1.3, and of TLS 1.2 those with ephemeral keys and an AEAD.
+    const GOOD: [u16; 9] = [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9];
+    /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV, which is no suite.
+    const SIGNAL: u16 = 0x00ff;
+    let scene = Scene::new("suites");
+    let client = TlsClient::new(&scene.destination()).unwrap();
+    let (near, mut far) = duplex(1 << 16);
+    let connecting = tokio::spawn(async move {
+        let _ = client.connect(near, "127.0.0.1:4740".parse().unwrap()).await;
+    });
+    let mut hello = vec![0; 512];
+    let length = far.read(&mut hello).await.unwrap();
+    connecting.abort();
+    hello.truncate(length);
+    // Record and handshake headers, version, random; then the session id.
+    let id = 5 + 4 + 2 + 32;
+    let suites = id + 1 + usize::from(hello[id]);
+    let octets = usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    let offered: Vec<_> = hello[suites + 2..suites + 2 + octets]
+        .chunks(2)
+        .map(|suite| u16::from_be_bytes([suite[0], suite[1]]))
+        .collect();
+    assert!(offered.iter().all(|suite| GOOD.contains(suite) || *suite == SIGNAL), "{offered:04x?}");
+    assert!(GOOD.iter().any(|suite| offered.contains(suite)));
+}
