@@ -37,6 +37,11 @@ impl Pace {
         self.owed(now)
     }
 
+    /// Items a second.
+    pub fn rate(&self) -> u64 {
+        self.per_second
+    }
+
     /// How long to wait until what was taken so far may have gone.
     pub fn owed(&self, now: MonotonicNanos) -> Duration {
         Duration::from_nanos(self.due.saturating_sub(now.0))

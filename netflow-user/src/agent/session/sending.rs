@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{Health, QUIET, Session};
 use crate::{
-    agent::{chain, queue::volume},
+    agent::{chain, queue::volume, spread},
     clock,
     ledger::{NotSent, Volume},
     record::FlowRecord,
@@ -73,7 +73,8 @@ impl Session {
             self.tell_statistics(&now);
             let is_alone = self.expect_return();
             let is_made = self.make(all, now);
-            let may_wait = self.link.takes_bursts() && !is_alone;
+            // At the calm rate a message waits for none, and whoever looks at the exporter's interface sees each by itself.
+            let may_wait = self.link.takes_bursts() && self.pace.rate() > spread::CALM && !is_alone;
             if is_made && may_wait && self.outgoing.burst.has_room(self.messages.message_size()) {
                 continue;
             }

@@ -18,7 +18,7 @@ use super::{
     UdpTransport,
 };
 
-/// Fewer go each by itself: whoever looks at the exporter's own interface sees single datagrams as long as there is no hurry.
+/// Fewer go each by itself: little would be gained.
 const WORTH: usize = 8;
 
 impl UdpTransport {
