@@ -10,7 +10,7 @@ use netflow_user::kernel::{AttachOptions, Direction, Hook, Kernel, LoadOptions, 
 use serde_json::Value;
 use tests::agent::{AgentProcess, Signal};
 use tests::frames::{ETHERTYPE_IPV4, ETHERTYPE_VLAN, ethernet, udp, vlan};
-use tests::generator::Passing;
+use tests::idle::Idle;
 use tests::judges::{IPFIX, Nfcapd, Panel};
 use tests::lab::{
     FOREIGN_MAC, GENERATOR_INTERFACE, GENERATOR_MAC, Lab, LabOptions, MONITOR_INTERFACE, Namespace,
@@ -125,7 +125,7 @@ fn both_directions_are_exact_where_packets_are_never_cut_up() {
 #[ignore = "needs root: network namespaces and XDP"]
 fn an_interface_whose_xdp_is_taken_is_metered_by_tc_and_everything_passes() {
     let lab = Lab::new(LabOptions::default()).unwrap();
-    let _passing = Passing::on(&lab.monitor, MONITOR_INTERFACE).unwrap();
+    let _passing = Idle::passing(&lab.monitor, MONITOR_INTERFACE).unwrap();
     let mut agent = AgentProcess::start(&lab.monitor, &["-i", MONITOR_INTERFACE, "-c", "127.0.0.1"]).unwrap();
     let said = agent.process().stderr();
     assert!(said.contains("another XDP program is attached there"), "{said}");

@@ -45,7 +45,7 @@ pub fn binary() -> Result<PathBuf> {
     let binary = match env::var_os("NETFLOW_BINARY") {
         Some(binary) => PathBuf::from(binary),
         None => {
-            // target/debug/deps/test-0123456789abcdef, or a program of ours: target/debug/cost
+            // target/debug/deps/test-0123456789abcdef, or a program of ours: target/debug/vm-guest
             let test = env::current_exe()?;
             let mut above = test.ancestors().skip(1).filter(|path| !path.ends_with("deps"));
             let target = above.nth(1).context("the test is not in a target directory")?;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aya::maps::Array;
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::xdp::XdpMode;
 use aya::programs::{PerfEvent, TestRun, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::frames;
 use crate::lab::{FOREIGN_MAC, GENERATOR_MAC, Namespace};
@@ -29,7 +29,8 @@ const BATCH: u32 = 64;
 /// Frames of one system call: at 2 Mpps a call then takes half a second.
 const CHUNK: u64 = 1 << 20;
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator-ebpf"));
+/// The kernel half, with its idle programs.
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator-ebpf"));
 
 /// What the generator sends.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,9 @@ pub struct Sent {
     pub packets: u64,
     /// The time it took.
     pub elapsed: Duration,
+    /// The processor time of it: making the packets, and what happens to them at the receiving end, up to where a
+    /// program or the stack drops them or hands them to another thread.
+    pub processor: Duration,
 }
 
 impl Sent {
@@ -117,16 +121,17 @@ impl<'a> Generator<'a> {
     pub fn send(&mut self, packets: u64) -> Result<Sent> {
         let namespace = self.namespace;
         let begin = Instant::now();
-        namespace.enter(|| self.send_inside(packets))??;
-        Ok(Sent { packets, elapsed: begin.elapsed() })
+        let processor = namespace.enter(|| self.send_inside(packets))??;
+        Ok(Sent { packets, elapsed: begin.elapsed(), processor })
     }
 
-    fn send_inside(&mut self, packets: u64) -> Result<()> {
+    fn send_inside(&mut self, packets: u64) -> Result<Duration> {
         let mut cpus = CpuSet::new();
         cpus.set(self.options.cpu);
         sched_setaffinity(None, &cpus).with_context(|| format!("cannot run on CPU {}", self.options.cpu))?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, self.frame.len() as u32, 0, self.interface, 0, 0];
+        let begin = thread_time();
         let mut left = packets;
         while left > 0 {
             let chunk = left.min(CHUNK);
@@ -141,6 +146,7 @@ impl<'a> Generator<'a> {
                 .context("cannot send live frames")?;
             left -= chunk;
         }
+        let processor = thread_time().saturating_sub(begin);
         self.sent += packets;
         // The kernel reports success whatever the program returned, and for a run that was interrupted nothing.
         let frames: Array<_, u64> = Array::try_from(self.program.map("FRAMES").context("no map FRAMES")?)?;
@@ -148,13 +154,19 @@ impl<'a> Generator<'a> {
         if made != self.sent {
             bail!("the generator made {made} frames instead of {}", self.sent);
         }
-        Ok(())
+        Ok(processor)
     }
 
     /// What it sends.
     pub fn options(&self) -> &GeneratorOptions {
         &self.options
     }
+}
+
+/// The processor time that this thread has had.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn generate(program: &mut Ebpf) -> Result<&mut Xdp> {
@@ -178,21 +190,6 @@ impl Standstills {
         let event = PerfEventConfig::Software(SoftwareEvent::CpuClock);
         let scope = PerfEventScope::AllProcessesOneCpu { cpu: u32::try_from(cpu)? };
         program.attach(event, scope, SamplePolicy::Frequency(Self::FREQUENCY), false)?;
-        Ok(Self(object))
-    }
-}
-
-/// The program that passes everything on, natively attached to an interface: what others are measured against. Ends
-/// when dropped.
-pub struct Passing(#[expect(dead_code, reason = "keeps the program attached")] Ebpf);
-
-impl Passing {
-    /// Attaches it.
-    pub fn on(namespace: &Namespace, interface: &str) -> Result<Self> {
-        let mut object = EbpfLoader::new().load(OBJECT).context("cannot load the generator's object")?;
-        let program: &mut Xdp = object.program_mut("pass").context("no program in the object")?.try_into()?;
-        program.load()?;
-        namespace.enter(|| program.attach(interface, XdpMode::Driver))??;
         Ok(Self(object))
     }
 }

@@ -10,6 +10,7 @@ pub mod frame_table;
 pub mod frames;
 pub mod generator;
 pub mod host;
+pub mod idle;
 pub mod judges;
 pub mod lab;
 pub mod ledger;

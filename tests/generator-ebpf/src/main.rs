@@ -13,11 +13,11 @@
 mod generator {
     use core::ptr;
 
-    use aya_ebpf::bindings::xdp_action;
+    use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
     use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_redirect};
-    use aya_ebpf::macros::{map, perf_event, xdp};
+    use aya_ebpf::macros::{classifier, map, perf_event, xdp};
     use aya_ebpf::maps::Array;
-    use aya_ebpf::programs::{PerfEventContext, XdpContext};
+    use aya_ebpf::programs::{PerfEventContext, TcContext, XdpContext};
 
     /// Ethernet, IPv4 and UDP headers.
     const HEADERS: usize = 14 + 20 + 8;
@@ -109,9 +109,21 @@ mod generator {
     }
 
     /// Attached where it is measured what another program costs: the least one.
-    #[xdp]
+    #[xdp(frags)]
     fn pass(_: XdpContext) -> u32 {
         xdp_action::XDP_PASS
+    }
+
+    /// The least one where packets are dropped.
+    #[xdp(frags)]
+    fn discard(_: XdpContext) -> u32 {
+        xdp_action::XDP_DROP
+    }
+
+    /// The least one at TC.
+    #[classifier]
+    fn go_on(_: TcContext) -> i32 {
+        TC_ACT_UNSPEC
     }
 
     #[unsafe(link_section = "license")]
