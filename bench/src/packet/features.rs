@@ -2,13 +2,13 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use ::tests::meter::LOAD_OPTIONS;
 use anyhow::Result;
 use netflow_common::{FlowKey, Group, SamplingMode, Tunnel, WideKey};
 use netflow_user::{
     filter::Filter,
     kernel::{EntryPoint, Link, LoadOptions, Measure, OwnExport},
 };
-use tests::meter::LOAD_OPTIONS;
 
 use super::{Choice, Compared, DEFAULT_MAP, Hook, Meter, Run, Vary, Version, packets, rounds, tcp, udp};
 use crate::{Context, Outcome, Table};

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tests::frames::{self, ACK};
+use ::tests::frames::{self, ACK};
 
 /// IP version of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use ::tests::meter::LOAD_OPTIONS;
 use anyhow::Result;
 use netflow_user::kernel::{EntryPoint, Link, LoadOptions};
-use tests::meter::LOAD_OPTIONS;
 
 use super::{
     Choice, Compared, DEFAULT_MAP, FLOWS, Hook, LARGE_MAP, Meter, NEW_FLOWS, Run, Vary, Version, packets,
