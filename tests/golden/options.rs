@@ -34,6 +34,8 @@ fn statistics() -> Statistics {
         ignored_packets: 9,
         ignored_octets: 900,
         ignored_at: [0x019b_76d9_bda0, 0x019b_76da_a418].map(UnixMillis),
+        selector_observed: 100_000,
+        selector_selected: 1000,
         exporting_process: 1,
         not_sent_records: 3,
         not_sent_packets: 30,
@@ -137,6 +139,34 @@ fn ipfix_statistics_are_those_of_the_vectors() {
     // The vector's sysUpTime is zero an hour before.
     assert!(missing(&octets, 16, &vectors).is_empty());
     check_file("ipfix/statistics.hex", "Sets of VEC-6 and VEC-7.", &templates, &octets);
+}
+
+#[test]
+fn statistics_of_a_selection_are_those_of_the_vectors() {
+    // VEC-6, VEC-7, PSAMP-STAT-1, PSAMP-SEQ-1
+    let options = OptionsKinds {
+        sampling: Some(SamplingMethod::Count),
+        statistics: REPORTED,
+        ..OptionsKinds::default()
+    };
+    let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+    let (templates, mut packer) = session(&options, &data());
+    packer.set_statistics(&statistics());
+    let octets = send(&mut packer, &[]);
+    let vectors = [vector(vectors::IPFIX_OPTIONS_TEMPLATES), vector(vectors::IPFIX_OPTIONS_DATA)];
+    let missing = missing(&octets, 16, &vectors);
+    // The vectors' sequence is that of one interface.
+    assert!(
+        missing.iter().all(|set| [[0, 3], 527_u16.to_be_bytes()].contains(&[set[0], set[1]])),
+        "{missing:?}"
+    );
+    assert!(missing.len() <= 2, "{missing:?}");
+    check_file(
+        "ipfix/statistics_of_selection.hex",
+        "Sets of VEC-6 and VEC-7, and a report.",
+        &templates,
+        &octets,
+    );
 }
 
 #[test]

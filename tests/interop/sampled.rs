@@ -80,6 +80,63 @@ fn collectors_learn_the_rate_before_the_records_and_multiply_by_it() {
 
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
+fn each_report_says_of_one_instant_how_many_packets_came_to_the_selector_and_how_many_it_took() {
+    // PSAMP-STAT-1, PSAMP-STAT-2, PSAMP-SEQ-1
+    const ONE_IN: u64 = 10;
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let collector = Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, IPFIX.1).into()).unwrap();
+    let tshark = Tshark::start(&lab.monitor, "lo", "udp and dst portrange 2000-5000").unwrap();
+    let (sampling, url) = (format!("count:{ONE_IN}"), format!("udp://127.0.0.1:{}", IPFIX.1));
+    let arguments = ["-i", MONITOR_INTERFACE, "--sampling", &sampling, "--statistics-interval", "300ms"];
+    let arguments: Vec<&str> =
+        arguments.into_iter().chain(["--drain-interval", "100ms", "-c", &url]).collect();
+    let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
+    // They come while reports are made.
+    for packet in 0..PACKETS {
+        let port = 1000 + (packet % 50) as u16;
+        sender.send(&frame(&udp((Ipv4Addr::new(10, 1, 0, 1), port).into(), to, &[0; 72]))).unwrap();
+        if packet % 100 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+    lab.wait_for_packets(PACKETS).unwrap();
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    let metered = ledger.number("/packets/metered").unwrap();
+    let read = collector.stop().unwrap();
+    assert_eq!(read.summary.packets, metered * ONE_IN, "{}", read.log);
+    let capture = tshark.stop().unwrap().decode_as_cflow(IPFIX.1);
+    assert_eq!(capture.expert_messages().unwrap(), [""; 0]);
+    let fields = [
+        "cflow.selection_sequence_id",
+        "cflow.selector_id_total_pkts_observed",
+        "cflow.selector_id_total_pkts_selected",
+    ];
+    let reports: Vec<[u64; 2]> = capture
+        .fields(&fields)
+        .unwrap()
+        .iter()
+        .filter(|packet| !packet[1].is_empty())
+        .map(|packet| {
+            // The report of the sequence, and its statistics.
+            assert_eq!(packet[0], ["1", "1"]);
+            [&packet[1], &packet[2]].map(|values| values[0].parse().unwrap())
+        })
+        .collect();
+    assert_eq!(reports.last(), Some(&[PACKETS, metered]), "{}", ledger.0);
+    // Each CPU counts by itself.
+    let slack = ONE_IN * std::thread::available_parallelism().unwrap().get() as u64;
+    for [observed, selected] in &reports {
+        assert!(observed.abs_diff(selected * ONE_IN) <= slack, "{reports:?}");
+    }
+    assert!(reports.iter().any(|[observed, _]| (1..PACKETS).contains(observed)), "{reports:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
 fn interfaces_have_their_names_in_options_data_and_a_new_alias_is_told() {
     // OPT-IF-1
     let lab = Lab::new(LabOptions::default()).unwrap();

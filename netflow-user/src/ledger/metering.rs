@@ -33,6 +33,17 @@ pub struct Metering {
     pub ignored: Tally,
     /// When.
     pub ignored_at: LossTimes,
+    /// What sampling did.
+    pub selection: Selection,
+}
+
+/// Packets that came to the selector, and those that it took: of one flip, so that they belong together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// Flow packets that no filter and no rule for own messages left out.
+    pub observed: u64,
+    /// Those of them that are metered, or found no place in a map.
+    pub selected: u64,
 }
 
 /// The same, shared with the sessions.
@@ -45,13 +56,14 @@ impl MeteringBooks {
         *self.lock()
     }
 
-    pub(super) fn tell(&self, observed_flows: u64, ignored: Tally, now: UnixMillis) {
+    pub(super) fn tell(&self, observed_flows: u64, ignored: Tally, selection: Selection, now: UnixMillis) {
         let mut numbers = self.lock();
         if ignored != numbers.ignored {
             numbers.ignored_at.note(now);
         }
         numbers.ignored = ignored;
         numbers.observed_flows = observed_flows;
+        numbers.selection = selection;
     }
 
     fn lock(&self) -> MutexGuard<'_, Metering> {
@@ -70,7 +82,7 @@ mod tests {
         let books = MeteringBooks::default();
         let tally = |packets| Tally { packets, octets: 40 * packets };
         let times = [(10, 0), (20, 1), (30, 1), (40, 3), (50, 3)].map(|(now, packets)| {
-            books.tell(7, tally(packets), UnixMillis(now));
+            books.tell(7, tally(packets), Selection::default(), UnixMillis(now));
             let LossTimes { first, last } = books.read().ignored_at;
             (first.0, last.0)
         });

@@ -20,14 +20,14 @@ mod metering;
 use std::fmt;
 use std::sync::Arc;
 
-use netflow_common::{KernelStats, Refusal};
+use netflow_common::{KernelStats, Refusal, Skip};
 use serde::Serialize;
 
 use crate::{record::FlowEndReason, time::UnixMillis};
 
 pub use self::books::{Books, ByReason, DestinationLines, FlowLines, OctetLines, PacketLines, RecordLines};
 pub use self::destination::{Destination, DestinationBooks, NotSent, Volume};
-pub use self::metering::{LossTimes, Metering, MeteringBooks};
+pub use self::metering::{LossTimes, Metering, MeteringBooks, Selection};
 
 /// Packets and their octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -263,11 +263,12 @@ impl Ledger {
     pub fn tell_metering(&self, observed_flows: u64, now: UnixMillis) {
         let refused = Refusal::ALL.iter().filter(|refusal| !refusal.is_not_ip());
         let refused: u64 = refused.map(|refusal| self.kernel.refused[*refusal as usize]).sum();
-        let ignored = Tally {
-            packets: refused + self.kernel.lost_packets.iter().sum::<u64>(),
-            octets: self.kernel.lost_octets.iter().sum(),
-        };
-        self.metering.tell(observed_flows, ignored, now);
+        let lost: u64 = self.kernel.lost_packets.iter().sum();
+        let ignored = Tally { packets: refused + lost, octets: self.kernel.lost_octets.iter().sum() };
+        // All of them were frozen by one flip (PSAMP-STAT-2).
+        let selected = self.metered.packets + lost;
+        let observed = selected + self.kernel.skipped_packets[Skip::SampledOut as usize];
+        self.metering.tell(observed_flows, ignored, Selection { observed, selected }, now);
     }
 
     /// Checks each destination against the records, and against itself. Every record entered must have

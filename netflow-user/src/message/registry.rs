@@ -101,12 +101,15 @@ elements! {
     ANONYMIZATION_TECHNIQUE = 286 "anonymizationTechnique" Unsigned16;
     IP_SEC_SPI = 295 "IPSecSPI" Unsigned32;
     GRE_KEY = 296 "greKey" Unsigned32;
+    SELECTION_SEQUENCE_ID = 301 "selectionSequenceId" Unsigned64;
     SELECTOR_ID = 302 "selectorId" Unsigned64;
     INFORMATION_ELEMENT_ID = 303 "informationElementId" Unsigned16;
     SELECTOR_ALGORITHM = 304 "selectorAlgorithm" Unsigned16;
     SAMPLING_PACKET_INTERVAL = 305 "samplingPacketInterval" Unsigned32;
     SAMPLING_PACKET_SPACE = 306 "samplingPacketSpace" Unsigned32;
     SAMPLING_PROBABILITY = 311 "samplingProbability" Float64;
+    SELECTOR_ID_TOTAL_PKTS_OBSERVED = 318 "selectorIdTotalPktsObserved" Unsigned64;
+    SELECTOR_ID_TOTAL_PKTS_SELECTED = 319 "selectorIdTotalPktsSelected" Unsigned64;
     OBSERVATION_TIME_MILLISECONDS = 323 "observationTimeMilliseconds" DateTimeMilliseconds;
     INFORMATION_ELEMENT_DATA_TYPE = 339 "informationElementDataType" Unsigned8;
     INFORMATION_ELEMENT_DESCRIPTION = 340 "informationElementDescription" String;

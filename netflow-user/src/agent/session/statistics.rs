@@ -36,6 +36,8 @@ impl Session {
             ignored_packets: metering.ignored.packets,
             ignored_octets: metering.ignored.octets,
             ignored_at: times(metering.ignored_at),
+            selector_observed: metering.selection.observed,
+            selector_selected: metering.selection.selected,
             exporting_process: self.books.number(),
             not_sent_records: not_sent.records,
             not_sent_packets: not_sent.packets,

@@ -72,6 +72,13 @@ pub struct OptionsKinds {
     pub anonymised: Vec<Anonymised>,
 }
 
+impl OptionsKinds {
+    /// Whether statistics say how many packets were selected, where the protocol has words for it.
+    fn tells_selection(&self) -> bool {
+        self.statistics.is_some() && self.sampling.is_some() && !self.rate_only
+    }
+}
+
 /// The part of options data that changes while the exporter runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OptionsData {

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The one selector of the domain.
-const SELECTOR_ID: u64 = 1;
+pub(super) const SELECTOR_ID: u64 = 1;
 /// selectorAlgorithm and flowSelectorAlgorithm have the same numbers for these.
 const SYSTEMATIC_COUNT: u64 = 1;
 const UNIFORM_PROBABILISTIC: u64 = 4;

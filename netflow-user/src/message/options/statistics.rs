@@ -1,4 +1,5 @@
-//! What the metering and exporting processes say of themselves (RFC 7011 sections 4.1 to 4.3).
+//! What the metering and exporting processes say of themselves (RFC 7011 sections 4.1 to 4.3, RFC 5476
+//! section 6.5.3).
 //!
 //! In: totals since the process started. Out: options records, made anew for each message that has them: the message
 //! that carries them is not in them (STAT-CNT-1). This module refuses to know who counted.
@@ -9,12 +10,14 @@ use crate::{
 };
 
 use super::{
-    record::{OptionsRecord, Scope, Value},
+    record::{OptionsRecord, SELECTOR_ID, Scope, Value},
     table,
 };
 
 /// The one metering process of the domain.
 const METERING_PROCESS_ID: u64 = 1;
+/// The one selection sequence of the domain: all its interfaces, then its selector.
+const SELECTION_SEQUENCE_ID: u64 = 1;
 
 /// The timeouts that are told with statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +45,11 @@ pub struct Statistics {
     pub ignored_octets: u64,
     /// When the first and the last were noticed; zero if none were.
     pub ignored_at: [UnixMillis; 2],
+    /// Packets that came to the selector, where packets are sampled: selectorIdTotalPktsObserved. It and the next are of
+    /// one instant.
+    pub selector_observed: u64,
+    /// Packets that it selected: selectorIdTotalPktsSelected.
+    pub selector_selected: u64,
     /// Number of this destination: exportingProcessId.
     pub exporting_process: u32,
     /// Flow records made and not sent: notSentFlowTotalCount.
@@ -61,7 +69,8 @@ pub(in crate::message) fn statistics_records(
     start: UnixMillis,
     scope: Scope,
 ) -> Vec<OptionsRecord> {
-    let Some(Reported { active_timeout, idle_timeout }) = templates.options_kinds().statistics else {
+    let kinds = templates.options_kinds();
+    let Some(Reported { active_timeout, idle_timeout }) = kinds.statistics else {
         return Vec::new();
     };
     let unsigned = |values: &[u64]| values.iter().map(|&value| Value::Unsigned(value)).collect::<Vec<_>>();
@@ -98,10 +107,18 @@ pub(in crate::message) fn statistics_records(
         first.0,
         last.0,
     ]);
-    vec![
+    let mut records = vec![
         OptionsRecord::new(&table::METERING, &metering),
         OptionsRecord::new(&table::METERING_RELIABILITY, &reliability),
         OptionsRecord::new(&table::EXPORTING_RELIABILITY, &exporting),
         OptionsRecord::new(&table::SYSTEM_START, &unsigned(&[domain, start.0])),
-    ]
+    ];
+    if kinds.tells_selection() {
+        let Statistics { selector_observed, selector_selected, .. } = *statistics;
+        let sequence = unsigned(&[SELECTION_SEQUENCE_ID, domain, SELECTOR_ID]);
+        let selection = unsigned(&[SELECTION_SEQUENCE_ID, selector_observed, selector_selected]);
+        records.push(OptionsRecord::new(&table::SELECTION_SEQUENCE, &sequence));
+        records.push(OptionsRecord::new(&table::SELECTION_STATISTICS, &selection));
+    }
+    records
 }

@@ -109,6 +109,25 @@ pub(super) static FLOW_SELECTOR: OptionsTemplate = template(
     &[field(E::SELECTOR_ID, 8), field(E::FLOW_SELECTOR_ALGORITHM, 2), field(E::SAMPLING_PROBABILITY, 8)],
 );
 
+/// RFC 5476 section 6.5.1. The selector sees every interface of the domain, so that the domain stands for the Observation
+/// Point: with ingressInterface collectors take it for a table of interfaces (TPL-RULE-11).
+pub(super) static SELECTION_SEQUENCE: OptionsTemplate = template(
+    527,
+    1,
+    &[field(E::SELECTION_SEQUENCE_ID, 8), field(E::OBSERVATION_DOMAIN_ID, 4), field(E::SELECTOR_ID, 8)],
+);
+
+/// RFC 5476 section 6.5.3.
+pub(super) static SELECTION_STATISTICS: OptionsTemplate = template(
+    521,
+    1,
+    &[
+        field(E::SELECTION_SEQUENCE_ID, 8),
+        field(E::SELECTOR_ID_TOTAL_PKTS_OBSERVED, 8),
+        field(E::SELECTOR_ID_TOTAL_PKTS_SELECTED, 8),
+    ],
+);
+
 pub(super) static INTERFACES: OptionsTemplate = OptionsTemplate {
     shares_set: false,
     ..template(
@@ -187,7 +206,7 @@ pub(super) static V9_TOTALS: OptionsTemplate = template(
 
 /// Those of IPFIX.
 #[cfg(test)]
-pub(super) static IPFIX: [&OptionsTemplate; 12] = [
+pub(super) static IPFIX: [&OptionsTemplate; 14] = [
     &METERING,
     &METERING_RELIABILITY,
     &EXPORTING_RELIABILITY,
@@ -197,6 +216,8 @@ pub(super) static IPFIX: [&OptionsTemplate; 12] = [
     &COUNT_SELECTOR,
     &RANDOM_SELECTOR,
     &FLOW_SELECTOR,
+    &SELECTION_SEQUENCE,
+    &SELECTION_STATISTICS,
     &INTERFACES,
     &ELEMENT_TYPES,
     &ANONYMISATION,

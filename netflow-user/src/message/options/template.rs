@@ -88,6 +88,9 @@ pub(in crate::message) fn templates<'a>(
     if kinds.statistics.is_some() {
         templates.extend([&table::METERING, &table::METERING_RELIABILITY, &table::EXPORTING_RELIABILITY]);
         templates.push(&table::SYSTEM_START);
+        if kinds.tells_selection() {
+            templates.extend([&table::SELECTION_SEQUENCE, &table::SELECTION_STATISTICS]);
+        }
     }
     let is_own = |field: &Field| field.element.space() == crate::message::NumberSpace::Own;
     let own = !kinds.without_types && fields.any(is_own);
