@@ -170,6 +170,9 @@ mod entry {
     #[inline(always)]
     fn count<H: Hook>(context: &H::Context) -> Option<()> {
         let mut books = Books::open()?;
+        if counted_in_short::<H>(context, &books).is_some() {
+            return Some(());
+        }
         let mut observed = PacketObserver::default();
         let mut length = linear_length(context);
         let copied = copied::<H>(context, length);
@@ -230,6 +233,7 @@ mod entry {
                 } else if H::WIDE {
                     books.account_wide(&packet, &observed, &on_wire)?;
                 } else {
+                    packet.key = map::with_version_unknown(&packet.key);
                     books.account(&packet, on_wire.frame_octets);
                 }
             }
@@ -243,6 +247,39 @@ mod entry {
                 debug!(context, "not a flow packet: refusal {}", refusal as u8);
             }
         }
+        Some(())
+    }
+
+    /// Counts a packet the short way, if it is a common one and nothing else is to be done with it.
+    #[inline(always)]
+    fn counted_in_short<H: Hook>(context: &H::Context, books: &Books) -> Option<()> {
+        let is_off = H::WIDE || H::FILTERED || setting!(masked) != 0 || setting!(sampling) != 0;
+        if is_off || H::Context::CHANGED && (tag::<H>(context).is_some() || !context.merged().is_one()) {
+            return None;
+        }
+        let (frame, length) = (LinearFrame(context), linear_length(context));
+        // One way for each version: what is done with a packet is shorter where its version is known.
+        if let Some(packet) = packet::common_ipv4(&frame, H::LINK, length) {
+            return account_in_short::<H>(context, books, packet, length);
+        }
+        let packet = packet::common_ipv6(&frame, H::LINK, length)?;
+        account_in_short::<H>(context, books, packet, length)
+    }
+
+    /// Counts a common packet, unless it is a message of this exporter.
+    #[inline(always)]
+    fn account_in_short<H: Hook>(
+        context: &H::Context,
+        books: &Books,
+        mut packet: Packet,
+        length: usize,
+    ) -> Option<()> {
+        packet.key.interface = context.interface();
+        packet.key.direction = H::DIRECTION;
+        if leaves_own_export_out::<H>() && state::is_own_export(&packet.key) {
+            return None;
+        }
+        books.account(&packet, length);
         Some(())
     }
 

@@ -170,11 +170,10 @@ impl Books {
         let Some((index, cpu)) = flow_map(self) else { return self.lose(Loss::CpuWithoutMap, packet) };
         if setting!(table_buckets[Settings::IPV4_SLOTS]) != 0 {
             // A key from which a mask has taken the version is no IPv4 key: it is kept whole.
-            let key = with_version_unknown(&packet.key);
-            let slot = if key.is_ipv4() {
-                flow_table::ipv4(self, index, cpu, &key)
+            let slot = if packet.key.is_ipv4() {
+                flow_table::ipv4(self, index, cpu, &packet.key)
             } else {
-                flow_table::flow(self, index, cpu, &key)
+                flow_table::flow(self, index, cpu, &packet.key)
             };
             match slot {
                 Some(Place::Counters(counters)) => return add(counters, packet, self.weight, now),
@@ -187,7 +186,9 @@ impl Books {
             }
         }
         let Some(flows) = FLOWS.get(index) else { return self.lose(Loss::CpuWithoutMap, packet) };
-        if let Some(counters) = flows.get_ptr_mut(&packet.key) {
+        // A copy: of a key whose address nobody asks for the compiler keeps the words in registers.
+        let key = packet.key;
+        if let Some(counters) = flows.get_ptr_mut(&key) {
             // SAFETY: an entry of this CPU's own map: no other writer, and nobody deletes from the
             // generation that packets go to.
             add(unsafe { &mut *counters }, packet, self.weight, now);
@@ -195,7 +196,7 @@ impl Books {
         }
         let mut counters = packet.counters(self.weight, now);
         mark_initial_syn(&mut counters, packet);
-        if flows.insert(&packet.key, &counters, u64::from(BPF_NOEXIST)).is_err() {
+        if flows.insert(&key, &counters, u64::from(BPF_NOEXIST)).is_err() {
             return self.lose(Loss::MapFull, packet);
         }
         self.inserted(cpu);
@@ -253,7 +254,7 @@ impl Books {
 /// The same key. The compiler forgets that its version tells where it was read: else it leaves words of the one undefined
 /// on the way of the other, and the verifier refuses to carry them along.
 #[inline(always)]
-fn with_version_unknown(key: &FlowKey) -> FlowKey {
+pub(crate) fn with_version_unknown(key: &FlowKey) -> FlowKey {
     let [a, b, c, d, e, f]: [u64; 6] = bytemuck::cast(*key);
     // SAFETY: a local word.
     let f = unsafe { core::ptr::read_volatile(&raw const f) };

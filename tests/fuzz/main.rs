@@ -14,7 +14,9 @@ mod tunnels;
 use std::env;
 
 use netflow_common::{FlowCounters, KernelStats, Note, Refusal, WideCounters};
-use netflow_ebpf::packet::{HEADER_LIMIT, LinkType, Unobserved, Wide, parse, parse_inner};
+use netflow_ebpf::packet::{
+    HEADER_LIMIT, LinkType, Unobserved, Wide, common_ipv4, common_ipv6, parse, parse_inner,
+};
 use netflow_user::capture::CaptureFile;
 use netflow_user::kernel::Measure;
 use tests::captures;
@@ -113,6 +115,7 @@ fn the_host_reads_mutated_packets_of_every_link_type_within_their_limits() {
     seeds.extend(frame_table().into_iter().map(|case| case.frame).filter(|frame| frame.len() >= SHORTEST));
     let mut random = Random(seed());
     let mut frame = Vec::new();
+    let mut common = 0;
     for _ in 0..65_536 {
         fill(&mut frame, &seeds, &mut random);
         for link in links {
@@ -125,6 +128,15 @@ fn the_host_reads_mutated_packets_of_every_link_type_within_their_limits() {
             assert_eq!(inner.err(), result.err(), "an inner packet is no reason to refuse: {}", hex(&frame));
             // Who looks into no tunnel reads what the default reads.
             assert_eq!(parse_inner(frame.as_slice(), link, &mut Unobserved), result, "{}", hex(&frame));
+            // Where there is a shorter way to read it, it leads to the same.
+            let length = frame.len();
+            let version_4 = common_ipv4(frame.as_slice(), link, length);
+            let version_6 = common_ipv6(frame.as_slice(), link, length);
+            assert!(version_4.is_none() || version_6.is_none());
+            if let Some(packet) = version_4.or(version_6) {
+                assert_eq!(Ok(packet), result, "{}", hex(&frame));
+                common += 1;
+            }
             // What the frame does not have is never made up: a longer frame says the same and no less.
             if let Ok(packet) = result {
                 assert!(packet.offset as usize + 20 <= frame.len(), "{}", hex(&frame));
@@ -136,4 +148,5 @@ fn the_host_reads_mutated_packets_of_every_link_type_within_their_limits() {
             }
         }
     }
+    assert!(common > 1000, "too few packets are common ones: {common}");
 }

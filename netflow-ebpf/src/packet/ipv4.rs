@@ -5,20 +5,23 @@ use netflow_common::{Address, FlowKey, IpVersion, NetworkU16, Refusal};
 
 use super::{Fragment, Frame, Observer, Packet, transport};
 
+/// Of flags and offset: more fragments follow, or some came before.
+pub(super) const IS_FRAGMENT: u16 = 0x3fff;
+
 /// The fixed part, 20 octets, fields in wire order.
 #[derive(Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-struct Header {
-    version_and_length: u8,
-    class_of_service: u8,
-    total_length: NetworkU16,
+pub(super) struct Header {
+    pub(super) version_and_length: u8,
+    pub(super) class_of_service: u8,
+    pub(super) total_length: NetworkU16,
     identification: NetworkU16,
-    flags_and_offset: NetworkU16,
-    ttl: u8,
-    protocol: u8,
+    pub(super) flags_and_offset: NetworkU16,
+    pub(super) ttl: u8,
+    pub(super) protocol: u8,
     checksum: NetworkU16,
-    source: u32,
-    destination: u32,
+    pub(super) source: u32,
+    pub(super) destination: u32,
 }
 
 #[inline(always)]
@@ -47,7 +50,7 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
     // A total length below the header's own leaves nothing for a transport header.
     let available = octets.saturating_sub(header_length);
     let flags_and_offset = header.flags_and_offset.value();
-    if flags_and_offset & 0x3fff != 0 {
+    if flags_and_offset & IS_FRAGMENT != 0 {
         observer.fragment(Fragment {
             identification: header.identification.value().into(),
             offset: flags_and_offset & 0x1fff,

@@ -47,16 +47,19 @@ const WORDS: u8 = 2;
 /// The fragment header.
 const PIECE: u8 = 3;
 
+/// Of the first word: flowLabelIPv6.
+pub(super) const FLOW_LABEL: u32 = 0x000f_ffff;
+
 /// The fixed header, 40 octets, fields in wire order.
 #[derive(Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-struct Header {
-    version_class_label: u32,
-    payload_length: NetworkU16,
-    next_header: u8,
-    hop_limit: u8,
-    source: [u64; 2],
-    destination: [u64; 2],
+pub(super) struct Header {
+    pub(super) version_class_label: u32,
+    pub(super) payload_length: NetworkU16,
+    pub(super) next_header: u8,
+    pub(super) hop_limit: u8,
+    pub(super) source: [u64; 2],
+    pub(super) destination: [u64; 2],
 }
 
 /// What all extension headers but the fragment header begin with.
@@ -124,7 +127,7 @@ pub(super) fn parse<F: Frame + ?Sized, O: Observer>(
         },
         octets: octets as u32,
         offset: offset as u32,
-        flow_label: word & 0x000f_ffff,
+        flow_label: word & FLOW_LABEL,
         tcp_control_bits: transport.tcp_control_bits,
         ttl: header.hop_limit,
         notes: transport.notes.and(Notes::when(upper.unread, Note::Ipv6HeadersUnread)),

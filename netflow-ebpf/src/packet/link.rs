@@ -26,8 +26,8 @@ pub const MAX_TAGS: usize = 4;
 /// MPLS labels that are read.
 pub const MAX_LABELS: usize = 10;
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
 /// Below this an EtherType is the length of an LLC frame (IEEE 802.3).
 const SMALLEST_ETHERTYPE: u16 = 0x0600;
 const SNAP_HEADER_LENGTH: usize = 8;

@@ -7,6 +7,7 @@
 //! however short the frame. It is refused only where the IP header is missing, cut, of the wrong
 //! version or below five words.
 
+mod common;
 mod fragments;
 mod frame;
 mod ipv4;
@@ -24,6 +25,7 @@ use netflow_common::{FlowCounters, FlowKey, Note, Refusal};
 use self::tunnel::Inside;
 
 pub use self::{
+    common::{common_ipv4, common_ipv6},
     fragments::{FirstFragment, Fragment, FragmentKey, FragmentState, PacketObserver, join},
     frame::{Frame, HEADER_LIMIT},
     link::{LinkType, MAX_LABELS, MAX_TAGS},

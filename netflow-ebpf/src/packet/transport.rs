@@ -5,15 +5,16 @@ use netflow_common::{NetworkU16, Note, Ports};
 use super::{Frame, Notes, Observer};
 
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 const DCCP: u8 = 33;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 const UDP_LITE: u8 = 136;
 
-/// Where the data offset and the control bits stand in a TCP header (RFC 9293 section 3.1).
-const TCP_CONTROL_BITS_OFFSET: usize = 12;
+/// Where the data offset and the control bits stand in a TCP header (RFC 9293 section 3.1), and which of them are the bits.
+pub(super) const TCP_CONTROL_BITS_OFFSET: usize = 12;
+pub(super) const TCP_CONTROL_BITS: u16 = 0x0fff;
 
 pub(super) struct Transport {
     pub(super) source_port: NetworkU16,
@@ -67,7 +68,7 @@ pub(super) fn read<F: Frame + ?Sized, O: Observer>(
             .and_then(|rest| granted(frame, offset + TCP_CONTROL_BITS_OFFSET, rest));
         if let Some(bits) = bits {
             // RFC 9565: all bits as observed, the four of the data offset zero.
-            tcp_control_bits = bits.value() & 0x0fff;
+            tcp_control_bits = bits.value() & TCP_CONTROL_BITS;
         }
     }
     Transport { source_port, destination_port, ports: Ports::PRESENT, tcp_control_bits, notes: Notes::NONE }
