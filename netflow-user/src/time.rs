@@ -19,7 +19,7 @@ impl MonotonicNanos {
 }
 
 /// Milliseconds since 1970-01-01 UTC, without leap seconds (dateTimeMilliseconds, RFC 7011 section 6.1.8).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, serde::Serialize)]
 pub struct UnixMillis(pub u64);
 
 /// One instant on both clocks: what an Export Time and a sysUpTime are made from, and what turns a

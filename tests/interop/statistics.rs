@@ -7,6 +7,7 @@ use tests::agent::{AgentProcess, Signal};
 use tests::frames::{frame, udp};
 use tests::judges::{IPFIX, NETFLOW_V9, Nfacctd, Nfcapd, Tshark, TsharkCapture};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::ledger::Ledger;
 use tests::raw::RawSender;
 
 const PACKETS: u64 = 300;
@@ -38,7 +39,7 @@ fn last<const N: usize>(capture: &TsharkCapture, port: u16, fields: [&str; N]) -
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn statistics_say_what_collectors_got_and_what_was_not_metered() {
-    // STAT-CNT-1, STAT-CNT-2, STAT-CNT-4, STAT-CNT-5, STAT-MP-1, STAT-MPR-1, STAT-EPR-1
+    // STAT-CNT-1, STAT-CNT-2, STAT-CNT-4, STAT-CNT-5, STAT-MP-1, STAT-MPR-1, STAT-EPR-1, CONF-5
     said().unwrap();
 }
 
@@ -73,6 +74,9 @@ fn said() -> Result<()> {
         sender.send(&frame)?;
     }
     lab.wait_for_packets(PACKETS + BAD)?;
+    let while_running = agent.wait_for_ledger("statistics", |ledger| {
+        Ok(ledger.number("/flows/in_cache")? + ledger.number("/records/total")? == 30)
+    })?;
     let stopped = agent.stop(Signal::TERM)?;
     ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
     let ports = [NETFLOW_V9.1, IPFIX.1, PMACCT];
@@ -93,6 +97,23 @@ fn said() -> Result<()> {
             ledger.0
         );
         ensure!(sent < of("message_octets")?, "{port}: {sent}");
+    }
+    // What the books have of each session, and of the cache.
+    let whole = |ledger: &Ledger| -> Result<u64> {
+        Ok(ledger.number("/flows/in_cache")? + ledger.number("/flows/unused_in_cache")?)
+    };
+    ensure!(whole(&ledger)? > 0 && whole(&ledger)? == whole(&while_running)?, "{}", ledger.0);
+    let templates = capture.fields(&["udp.dstport", "cflow.template_id"])?;
+    let now = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+    for (place, port) in ports.into_iter().enumerate() {
+        let session = |ledger: &Ledger| ledger.0["destinations"][place]["session"].clone();
+        ensure!(session(&while_running)["is_active"] == true && session(&ledger)["is_active"] == false);
+        let session = session(&ledger);
+        let of = |name: &str| session[name].as_u64().with_context(|| format!("no {name}: {session}"));
+        let told = templates.iter().filter(|packet| packet[0] == [port.to_string()]);
+        let told: usize = told.map(|packet| packet[1].len()).sum();
+        ensure!((of("templates")? + of("options_templates")?) as usize == told, "{port}: {told} {session}");
+        ensure!((now - 60_000..now).contains(&of("began")?) && of("discarded_messages")? == 0, "{session}");
     }
     for port in [IPFIX.1, PMACCT] {
         let fields =

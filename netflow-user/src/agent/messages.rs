@@ -194,6 +194,14 @@ impl Messages {
         }
     }
 
+    /// As [`Packer::told`]; v5 has no templates.
+    pub(super) fn told(&self) -> [u64; 2] {
+        match self {
+            Self::Templates(packer) => packer.told(),
+            Self::V5(_) => [0; 2],
+        }
+    }
+
     /// When a message is due though no record waits; `None`: never.
     pub(super) fn template_deadline(&self) -> Option<MonotonicNanos> {
         match self {

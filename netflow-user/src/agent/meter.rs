@@ -139,7 +139,8 @@ impl Outflow {
     pub(super) fn check<K: Key, C: Counters>(&mut self, cache: &FlowCache<K, C>) {
         let in_cache = cache.in_cache();
         let tally = Tally { packets: in_cache.packets, octets: in_cache.octets };
-        report(self.ledger.check_cache(cache.flows() as u64, tally));
+        let flows = cache.flows() as u64;
+        report(self.ledger.check_cache(flows, u64::from(cache.capacity()).saturating_sub(flows), tally));
         report(self.ledger.check_destinations());
     }
 }

@@ -133,6 +133,9 @@ impl Session {
         let socket = socket(&link);
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books)));
+        if link.is_up() {
+            books.session_began(clock::now().unix_millis());
+        }
         let spooling = match destination.spool() {
             Some(options) => Some(Spooling::open(options, destination, config, Arc::clone(&books))?),
             None => None,
@@ -209,6 +212,7 @@ impl Session {
         self.complete();
         self.end_spooling();
         self.link.close().await;
+        self.books.session_ended();
     }
 
     /// The time to write on messages.

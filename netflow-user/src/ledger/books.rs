@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::record::FlowEndReason;
 
-use super::{Joined, Ledger, NotSent, Volume};
+use super::{Joined, Ledger, NotSent, TransportSession, Volume};
 
 /// Numbers by the names of their reasons, in the order of the reasons: an object in JSON.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,6 +111,8 @@ pub struct FlowLines {
     pub map_entries: u64,
     /// In the flow cache now, those included that had no packet since their last record.
     pub in_cache: u64,
+    /// So many more have room there.
+    pub unused_in_cache: u64,
 }
 
 /// Records by flowEndReason.
@@ -149,6 +151,8 @@ pub struct DestinationLines {
     pub refused_datagrams: u64,
     /// Times a message was handed to the socket again.
     pub retries: u64,
+    /// The Transport Session: whether there is one, since when (milliseconds since 1970), templates, messages given up.
+    pub session: TransportSession,
 }
 
 /// The names of the end reasons, by their numbers from 1.
@@ -205,6 +209,7 @@ impl Ledger {
                 table_slots: kernel.slots.iter().sum(),
                 map_entries: kernel.inserted,
                 in_cache: self.flows_in_cache,
+                unused_in_cache: self.unused_in_cache,
             },
             records: RecordLines { total: self.in_records.records, end_reason: ByReason(end_reason.into()) },
             destinations: self.destinations.iter().map(DestinationLines::of).collect(),
@@ -237,6 +242,7 @@ impl DestinationLines {
             message_octets: numbers.message_octets,
             refused_datagrams: numbers.refused_datagrams,
             retries: numbers.retries,
+            session: numbers.session,
         }
     }
 }

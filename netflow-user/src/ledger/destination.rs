@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::{Imbalance, MeteringBooks, Unit, sums_to};
+use crate::time::UnixMillis;
 
 /// Records, and the packets and octets in them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -122,6 +123,23 @@ pub struct Destination {
     pub refused_datagrams: u64,
     /// Times a message was handed to the socket again.
     pub retries: u64,
+    /// What it is told over.
+    pub session: TransportSession,
+}
+
+/// The Transport Session with a destination, as RFC 6728 section 4.3 has it; the counters are those of earlier ones, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct TransportSession {
+    /// Whether there is one now: over a connection, whether it is established.
+    pub is_active: bool,
+    /// When the last one began; zero before the first one.
+    pub began: UnixMillis,
+    /// Template Records in the messages made of the queue.
+    pub templates: u64,
+    /// Options Template Records in them.
+    pub options_templates: u64,
+    /// Messages that were made and given up; their records are not sent.
+    pub discarded_messages: u64,
 }
 
 impl Destination {
@@ -260,6 +278,28 @@ impl DestinationBooks {
     /// An earlier datagram was refused (ECONNREFUSED).
     pub fn datagram_refused(&self) {
         self.lock().refused_datagrams += 1;
+    }
+
+    /// A Transport Session began.
+    pub fn session_began(&self, now: UnixMillis) {
+        let mut numbers = self.lock();
+        (numbers.session.is_active, numbers.session.began) = (true, now);
+    }
+
+    /// It is over.
+    pub fn session_ended(&self) {
+        self.lock().session.is_active = false;
+    }
+
+    /// So many Template Records and Options Template Records were in messages so far.
+    pub fn told(&self, [templates, options_templates]: [u64; 2]) {
+        let mut numbers = self.lock();
+        (numbers.session.templates, numbers.session.options_templates) = (templates, options_templates);
+    }
+
+    /// A message was given up.
+    pub fn message_discarded(&self) {
+        self.lock().session.discarded_messages += 1;
     }
 
     /// A message is handed to the socket again.

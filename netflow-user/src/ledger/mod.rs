@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::{record::FlowEndReason, time::UnixMillis};
 
 pub use self::books::{Books, ByReason, DestinationLines, FlowLines, OctetLines, PacketLines, RecordLines};
-pub use self::destination::{Destination, DestinationBooks, NotSent, Volume};
+pub use self::destination::{Destination, DestinationBooks, NotSent, TransportSession, Volume};
 pub use self::metering::{LossTimes, Metering, MeteringBooks, Selection};
 
 /// Packets and their octets.
@@ -159,6 +159,7 @@ pub struct Ledger {
     metered: Tally,
     in_cache: Tally,
     flows_in_cache: u64,
+    unused_in_cache: u64,
     in_records: Volume,
     records_by_reason: [u64; 5],
     flips: u64,
@@ -241,9 +242,11 @@ impl Ledger {
     }
 
     /// Checks what was metered since the start against records and what the flow cache holds now, in
-    /// `flows` flows. After [`Ledger::close_flip`], as the cache already has the flip's entries.
-    pub fn check_cache(&mut self, flows: u64, in_cache: Tally) -> Result<(), Imbalance> {
+    /// `flows` flows, with room for `unused` more. After [`Ledger::close_flip`], as the cache already has the flip's
+    /// entries.
+    pub fn check_cache(&mut self, flows: u64, unused: u64, in_cache: Tally) -> Result<(), Imbalance> {
         self.in_cache = in_cache;
+        self.unused_in_cache = unused;
         self.flows_in_cache = flows;
         let lines = [
             (Unit::Packets, self.metered.packets, in_cache.packets, self.in_records.packets),

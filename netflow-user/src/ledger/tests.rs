@@ -38,7 +38,7 @@ fn closed() -> (Ledger, Arc<DestinationBooks>) {
     ledger.record(FlowEndReason::IdleTimeout, RECORD);
     books.queued(volume(1, 900, 90_000));
     ledger.close_flip(&stats(), METERED).unwrap();
-    ledger.check_cache(2, IN_CACHE).unwrap();
+    ledger.check_cache(2, 98, IN_CACHE).unwrap();
     ledger.check_destinations().unwrap();
     assert!(ledger.balanced());
     (ledger, books)
@@ -87,12 +87,12 @@ fn an_imbalance_names_the_line_and_both_sides() {
 fn one_packet_or_octet_missing_in_the_cache_or_twice_in_records_is_an_imbalance() {
     let (mut ledger, _) = closed();
     assert_eq!(
-        ledger.check_cache(2, Tally { packets: 79, ..IN_CACHE }),
+        ledger.check_cache(2, 98, Tally { packets: 79, ..IN_CACHE }),
         Err(Imbalance::Cache { unit: Unit::Packets, metered: 980, in_cache: 79, in_records: 900 })
     );
-    assert!(ledger.check_cache(2, Tally { octets: 8_001, ..IN_CACHE }).is_err());
+    assert!(ledger.check_cache(2, 98, Tally { octets: 8_001, ..IN_CACHE }).is_err());
     ledger.record(FlowEndReason::ForcedEnd, Tally { packets: 1, octets: 40 });
-    assert!(ledger.check_cache(2, IN_CACHE).is_err());
+    assert!(ledger.check_cache(2, 98, IN_CACHE).is_err());
     assert_eq!(ledger.imbalances, 4, "a line in packets, two in octets, and the last in both");
 }
 
@@ -154,7 +154,7 @@ fn a_destination_answers_for_what_came_since_it_joined() {
     ledger.record(FlowEndReason::ActiveTimeout, Tally { packets: 80, octets: 8_000 });
     first.queued(volume(1, 80, 8_000));
     second.turned_away(NotSent::QueueFull, volume(1, 80, 8_000));
-    ledger.check_cache(2, Tally::default()).unwrap();
+    ledger.check_cache(2, 98, Tally::default()).unwrap();
     ledger.check_destinations().unwrap();
     assert_eq!((first.read().offered.records, second.read().offered.records), (2, 1));
 }
@@ -165,7 +165,7 @@ fn what_is_under_way_at_the_end_is_an_imbalance() {
     let imbalance = ledger.check_end().unwrap_err();
     assert_eq!(imbalance.to_string(), "80 packets are still in the flow cache at the end");
     ledger.record(FlowEndReason::ForcedEnd, IN_CACHE);
-    ledger.check_cache(0, Tally::default()).unwrap();
+    ledger.check_cache(0, 98, Tally::default()).unwrap();
     books.queued(volume(1, 80, 8_000));
     books.message_sent(1_400, volume(1, 900, 90_000));
     let imbalance = ledger.check_end().unwrap_err();
@@ -185,6 +185,8 @@ fn the_books_are_one_json_object_and_one_sentence() {
     books.message_sent(60, Volume::default());
     books.datagram_refused();
     books.retried();
+    books.session_began(UnixMillis(1_767_225_600_000));
+    books.told([2, 1]);
     let golden = r#"{
   "balanced": true,
   "imbalances": 0,
@@ -230,7 +232,8 @@ fn the_books_are_one_json_object_and_one_sentence() {
   "flows": {
     "table_slots": 0,
     "map_entries": 7,
-    "in_cache": 2
+    "in_cache": 2,
+    "unused_in_cache": 98
   },
   "records": {
     "total": 1,
@@ -283,7 +286,14 @@ fn the_books_are_one_json_object_and_one_sentence() {
       "messages": 2,
       "message_octets": 1460,
       "refused_datagrams": 1,
-      "retries": 1
+      "retries": 1,
+      "session": {
+        "is_active": true,
+        "began": 1767225600000,
+        "templates": 2,
+        "options_templates": 1,
+        "discarded_messages": 0
+      }
     }
   ],
   "notes": {
@@ -309,6 +319,6 @@ fn the_books_are_one_json_object_and_one_sentence() {
          metered; 980 metered = 80 in the cache + 900 in 1 records; udp://192.0.2.1:4739: 1 records offered = 1 sent + 0 queued + 0 not sent; balanced at every \
          one of 1 flips"
     );
-    ledger.check_cache(2, Tally::default()).unwrap_err();
+    ledger.check_cache(2, 98, Tally::default()).unwrap_err();
     assert!(ledger.books().to_string().contains("NOT BALANCED 2 times, last: the cache does not close"));
 }

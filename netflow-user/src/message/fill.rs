@@ -49,14 +49,18 @@ pub(super) struct Schedules {
     pub options: Schedule,
     /// Statistics.
     pub statistics: Schedule,
+    /// Template Records and Options Template Records that messages had so far.
+    pub told: [u64; 2],
 }
 
 impl Filling<'_> {
     /// Writes the Sets. Of the first record that waits then, so many parts as the other number says were sent.
     pub fn fill(&self, octets: &mut Octets, schedules: &mut Schedules) -> (Written, u64) {
-        let templates = self.write_templates(octets, &mut schedules.templates)
-            + self.write_options_templates(octets, &mut schedules.templates);
-        let Schedules { templates: known, options, statistics } = schedules;
+        let told = self.write_templates(octets, &mut schedules.templates);
+        let options_told = self.write_options_templates(octets, &mut schedules.templates);
+        let templates = told + options_told;
+        schedules.told = [schedules.told[0] + told as u64, schedules.told[1] + options_told as u64];
+        let Schedules { templates: known, options, statistics, .. } = schedules;
         let options = self.write_options(octets, self.options, options, known)
             + self.write_options(octets, self.statistics, statistics, known);
         let mut written = Written { templates, options, records: 0, data_records: 0 };

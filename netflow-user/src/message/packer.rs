@@ -18,12 +18,14 @@ use super::{
     octets::Octets,
     options::{self, OptionsData, OptionsRecord, Scope, Statistics},
     schedule::Schedule,
-    set::{Set, aligned_size},
+    set::aligned_size,
     sys_up_time::SysUpTime,
 };
 
-/// What a Length field of 16 bits can state.
-const LARGEST_MESSAGE: usize = 65_535;
+mod size;
+
+use size::check_message_size;
+
 /// A round takes time: below this, messages would hold little else.
 const SHORTEST_REFRESH: Duration = Duration::from_millis(1);
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -159,6 +161,7 @@ impl Packer {
                 statistics_records(&config, &templates, &Statistics::default(), Instant::default()).len(),
                 config.statistics_interval,
             ),
+            told: [0; 2],
         };
         Ok(Self {
             config,
@@ -221,7 +224,7 @@ impl Packer {
         if self.templates.protocol() == Protocol::NetflowV9 {
             after.notice_step(now);
         }
-        let Schedules { templates: due, options: options_due, statistics: statistics_due } =
+        let Schedules { templates: due, options: options_due, statistics: statistics_due, .. } =
             &mut after.schedules;
         due.begin_message(now.monotonic, records_wait);
         options_due.begin_message(now.monotonic, records_wait);
@@ -335,10 +338,15 @@ impl Packer {
         self.pending = None;
     }
 
+    /// Template Records and Options Template Records in all messages so far, those of earlier sessions too.
+    pub fn told(&self) -> [u64; 2] {
+        self.session.schedules.told
+    }
+
     /// When templates or options data are due even if no record waits: call [`next_message`](Self::next_message) then.
     /// In the past if they are due at once.
     pub fn template_deadline(&self) -> MonotonicNanos {
-        let Schedules { templates, options, statistics } = &self.session.schedules;
+        let Schedules { templates, options, statistics, .. } = &self.session.schedules;
         templates.deadline().min(options.deadline()).min(statistics.deadline())
     }
 
@@ -371,29 +379,6 @@ fn statistics_records(
 ) -> Vec<OptionsRecord> {
     let start = now.unix_millis_of(config.sys_up_time_origin);
     options::statistics_records(templates, statistics, start, config.scope())
-}
-
-/// Whether the largest record fits a message of this size, alone.
-fn check_message_size(templates: &TemplateSet, octets: usize) -> Result<(), MessageError> {
-    let protocol = templates.protocol();
-    let header = match protocol {
-        Protocol::Ipfix => ipfix::MessageHeader::LEN,
-        Protocol::NetflowV9 => netflow_v9::PacketHeader::LEN,
-    };
-    let templates_and_records = templates
-        .templates()
-        .iter()
-        .flat_map(|template| [template.template_record_len, template.data_record_len]);
-    let options_templates =
-        templates.options_templates().iter().map(|template| template.template_record_len());
-    let longest = templates_and_records.chain(options_templates).chain([options::longest(templates)]);
-    let longest = longest.max().unwrap_or(0);
-    let least = header + Set::HEADER_LEN + longest;
-    if aligned_size(octets) < least || octets > LARGEST_MESSAGE {
-        let least = least.next_multiple_of(4);
-        return Err(MessageError::MessageSize { protocol, octets, least, most: LARGEST_MESSAGE });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl Session {
             }
         }
         self.end_spooling();
+        self.books.session_ended();
         self.books.not_sent(NotSent::Shutdown, self.books.read().queued);
     }
 
@@ -61,6 +62,7 @@ impl Session {
             Event::Connected => {
                 info!("collector {}: connected", self.link.peer());
                 self.set_health(Health::Good);
+                self.books.session_began(clock::now().unix_millis());
                 self.leave_out().await;
                 if !self.begin_replay() {
                     self.messages.restart();
@@ -95,6 +97,7 @@ impl Session {
     /// There is no connection, or no longer: what did not arrive goes first over the next one.
     pub(super) fn disconnected(&mut self, error: &TransportError) {
         self.settle();
+        self.books.session_ended();
         let wait = self.link.give_up(clock::now().monotonic);
         let mut again: Vec<_> = self.unacknowledged.take_back().into();
         again.append(&mut self.pending);

@@ -69,6 +69,7 @@ impl Session {
             if self.link.is_complete(now.monotonic) {
                 self.complete();
                 self.messages.restart();
+                self.books.session_began(clock::now().unix_millis());
             }
             self.tell_statistics(&now);
             let is_alone = self.expect_return();
@@ -86,6 +87,7 @@ impl Session {
         }
         self.forget_gone();
         self.settle();
+        self.books.told(self.messages.told());
     }
 
     /// What found no place in the queue is missing in the numbers of the next message, where that is asked for.
@@ -190,6 +192,7 @@ impl Session {
         };
         let records = self.pending.get(self.gone..self.gone + failed.records).unwrap_or_default();
         self.books.not_sent(reason, volume(records));
+        self.books.message_discarded();
         self.gone += failed.records;
         if let Some(behind) = behind {
             self.messages.rewind(behind);

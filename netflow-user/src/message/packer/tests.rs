@@ -2,7 +2,7 @@
 
 use netflow_common::{FlowCounters, FlowKey, IpVersion};
 
-use super::*;
+use super::{size::LARGEST_MESSAGE, *};
 use crate::{
     message::{
         Anonymised, Group, InterfaceName, OptionsKinds, Reported, SamplingMethod, Statistics, TemplateChoice,
