@@ -4,6 +4,7 @@ mod anonymisation;
 mod collector;
 mod control;
 mod error;
+mod exporter;
 mod flow;
 mod group;
 mod host_meter;
@@ -49,6 +50,7 @@ use self::{
 };
 pub use self::{
     error::{AgentError, chain},
+    exporter::Exporter,
     overload::OnOverload,
     read::read,
 };

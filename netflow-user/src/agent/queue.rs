@@ -77,6 +77,11 @@ impl Queue {
         Self { waiting: Mutex::default(), filled: Notify::new(), emptied: Condvar::new(), books, is_good }
     }
 
+    /// The destination's books.
+    pub(super) fn books(&self) -> Arc<DestinationBooks> {
+        Arc::clone(&self.books)
+    }
+
     /// The destination's name.
     pub(super) fn name(&self) -> &str {
         self.books.name()
