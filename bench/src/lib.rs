@@ -4,9 +4,12 @@
 //! Markdown, JSON and SVG. A target that is not met is said so and fails nothing; no time is asserted anywhere.
 
 pub mod datagram;
+pub mod drain;
+pub mod export;
 pub mod live;
 pub mod machine;
 pub mod measurement;
+pub mod memory;
 pub mod others;
 pub mod outcome;
 pub mod packet;

@@ -8,12 +8,12 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Measurement, Unit};
 
 /// The machine, and what is measured on it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Kernel release.
     pub kernel: String,
@@ -53,7 +53,7 @@ impl Machine {
 }
 
 /// How quiet the machine was: the same piece of arithmetic over and over, and what others took of the CPUs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Noise {
     /// The same 10 ms or so of arithmetic, microseconds each, half of them before the run and half behind it.
     pub loop_microseconds: Option<Measurement>,

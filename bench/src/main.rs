@@ -1,7 +1,7 @@
 //! `netflow-bench`: runs the parts that were asked for and writes what came out. `cargo xtask bench` builds and starts it.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -30,6 +30,9 @@ struct Arguments {
     /// Where results.md, results.json and the plots are written
     #[arg(long, value_name = "DIR", default_value = "bench")]
     output: PathBuf,
+    /// Write the results into README too
+    #[arg(long)]
+    readme: bool,
     /// The release binary of the agent
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
@@ -53,6 +56,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let is_full = !arguments.quick && parts.len() == PARTS.len();
     let results = Results { machine, noise: watch.end(), is_full, parts };
     report::write(&results, &arguments.output)?;
+    if arguments.readme {
+        report::write_readme(&results, Path::new("README.md"))?;
+    }
     print!("{}", report::markdown(&results));
     eprintln!("written to {}", arguments.output.display());
     Ok(())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Measurement, Unit, measurement::number};
 
@@ -47,7 +47,7 @@ impl Context {
 }
 
 /// What a part tells.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it is measured, and which CPU does what: one or more sentences.
     pub method: String,
@@ -64,7 +64,7 @@ pub struct Outcome {
 }
 
 /// Rows of numbers.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Table {
     /// What stands above it.
     pub title: String,
@@ -91,7 +91,7 @@ impl Table {
 }
 
 /// One cell of a table.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Cell {
     /// Measured several times.
@@ -135,7 +135,7 @@ impl From<String> for Cell {
 }
 
 /// How a plot shows its series.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlotKind {
     /// Lines over a logarithmic axis.
@@ -145,7 +145,7 @@ pub enum PlotKind {
 }
 
 /// A picture.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plot {
     /// The file's name without `.svg`.
     pub name: String,
@@ -162,7 +162,7 @@ pub struct Plot {
 }
 
 /// Values that belong together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
@@ -178,7 +178,7 @@ impl Series {
 }
 
 /// A bound that the project has set itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// What is bounded.
     pub name: String,
@@ -190,6 +190,9 @@ pub struct Target {
     pub unit: Unit,
     /// Whether it is met; `None` where it was not measured.
     pub met: Option<bool>,
+    /// Why it is not, where that was found out.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 impl Target {
@@ -220,7 +223,14 @@ impl Target {
             measured,
             unit,
             met: measured.map(is_met),
+            reason: None,
         }
+    }
+
+    /// Why it is not met, if it is not.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()).filter(|_| self.met == Some(false)), ..self }
     }
 
     /// Met, not met, or not measured.
@@ -246,6 +256,14 @@ mod tests {
         let least = |value| Target::at_least("x", 2e6, Unit::RecordsPerSecond, value).verdict();
         assert_eq!(least(Some(2e6)), "met");
         assert_eq!(least(Some(1.9e6)), "**not met**");
+    }
+
+    #[test]
+    fn a_reason_is_kept_for_a_target_that_is_not_met_only() {
+        let reason = |value| {
+            Target::at_most("x", 20.0, Unit::Nanoseconds, value).because("cache misses").reason.is_some()
+        };
+        assert_eq!([Some(20.0), Some(21.0), None].map(reason), [false, true, false]);
     }
 
     #[test]

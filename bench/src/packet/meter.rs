@@ -16,6 +16,27 @@ pub struct Meter {
     sent: u64,
 }
 
+/// What the books said when they were closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Closed {
+    /// Totals.
+    pub stats: KernelStats,
+    /// Entries that were drained; of wide ones, that the totals speak of.
+    pub entries: u64,
+}
+
+impl Closed {
+    /// Entries in the flow table.
+    pub fn in_table(&self) -> u64 {
+        self.stats.slots.iter().sum()
+    }
+
+    /// Entries in the flow map behind it.
+    pub fn in_map(&self) -> u64 {
+        self.stats.inserted
+    }
+}
+
 impl Meter {
     /// Loads it.
     ///
@@ -51,13 +72,15 @@ impl Meter {
     /// Empties the maps. The flip does not wait: a test run has ended when its system call returns.
     ///
     /// # Errors
-    /// A packet is missing in the books, or was lost for a reason.
-    pub fn close(&mut self) -> Result<KernelStats> {
+    /// A packet is missing in the books, was lost for a reason, or an entry was drained from nowhere.
+    pub fn close(&mut self) -> Result<Closed> {
         let frozen = self.kernel.flip(Flip::NoWait)?;
         let mut stats = KernelStats::default();
+        let mut entries = None;
         if self.kernel.width() == Width::Default {
             let drained = self.drain.take(&mut self.kernel, frozen, &TickClock::Nanos, |_| ())?;
             stats = drained.stats;
+            entries = Some(drained.entries);
             let skipped: u64 = stats.skipped_packets.iter().sum();
             ensure!(
                 drained.packets + skipped == self.sent,
@@ -77,7 +100,10 @@ impl Meter {
             self.sent,
             stats.seen_packets
         );
+        let counted = stats.inserted + stats.slots.iter().sum::<u64>();
+        let entries = entries.unwrap_or(counted);
+        ensure!(entries == counted, "{counted} entries were made, {entries} drained");
         self.sent = 0;
-        Ok(stats)
+        Ok(Closed { stats, entries })
     }
 }

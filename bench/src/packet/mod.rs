@@ -20,7 +20,7 @@ use crate::{
 pub use self::{
     compare::{Compared, Run},
     frames::{Version, tcp, udp},
-    meter::Meter,
+    meter::{Closed, Meter},
     vary::{Choice, Hook, Vary, thread_nanos},
 };
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     Choice, Compared, DEFAULT_MAP, FLOWS, Hook, LARGE_MAP, NEW_FLOWS, Run, Vary, Version, packets, rounds,
     udp,
     variants::{Kind, Variant},
 };
-use crate::{Cell, Context, Outcome, Series, Table, machine};
+use crate::{Cell, Context, Outcome, Series, Table, machine, measurement::number};
 
 /// Measures; the lines of a plot over flows.
 pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> Result<Vec<Series>> {
@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> 
     let mut table = Table::new(title, &headings);
     let mut lines = Vec::new();
     for kind in Kind::ALL {
-        match measure(context, vary, kind) {
+        match measure(context, vary, kind, outcome) {
             Ok(results) => {
                 let points = FLOWS
                     .iter()
@@ -39,7 +39,12 @@ pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> 
 }
 
 /// By number of flows, then new flows only.
-fn measure(context: &Context, vary: &mut Vary, kind: Kind) -> Result<Vec<Option<Compared>>> {
+fn measure(
+    context: &Context,
+    vary: &mut Vary,
+    kind: Kind,
+    outcome: &mut Outcome,
+) -> Result<Vec<Option<Compared>>> {
     let frame = udp(Version::V4);
     let cpus = machine::cpus_up_to_highest();
     let mut results = vec![None; FLOWS.len() + 1];
@@ -65,9 +70,31 @@ fn measure(context: &Context, vary: &mut Vary, kind: Kind) -> Result<Vec<Option<
                 rounds: rounds(context),
             };
             variant.empty()?;
+            variant.take_stats()?;
             vary.fill(&program, &run)?;
-            *result =
-                Some(vary.compare(&program, &run, |_| if all_new { variant.empty() } else { Ok(()) })?);
+            let mut made = variant.take_stats()?.inserted;
+            ensure!(made == flows, "{made} entries of {flows} flows");
+            if all_new {
+                variant.empty()?;
+            }
+            let compared = vary.compare(&program, &run, |packets| {
+                let stats = variant.take_stats()?;
+                let lost: u64 = stats.lost_packets.iter().sum();
+                made = stats.inserted;
+                ensure!(stats.seen_packets == u64::from(packets) && lost == 0, "{lost} packets lost");
+                ensure!(!all_new || made == u64::from(packets), "{made} entries of {packets} new flows");
+                if all_new { variant.empty() } else { Ok(()) }
+            })?;
+            if !all_new && made > 0 {
+                outcome.notes.push(format!(
+                    "{}, {} flows: of the last {} packets {} found that their flow's entry had been thrown away, and made it anew.",
+                    kind.name(),
+                    number(flows as f64),
+                    number(f64::from(run.packets)),
+                    number(made as f64)
+                ));
+            }
+            *result = Some(compared);
         }
     }
     Ok(results)

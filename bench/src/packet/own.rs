@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use ::tests::meter::LOAD_OPTIONS;
-use anyhow::Result;
-use netflow_user::kernel::{EntryPoint, Link, LoadOptions};
+use anyhow::{Result, ensure};
+use netflow_user::kernel::{EntryPoint, Link, LoadOptions, Sizes};
 
 use super::{
-    Choice, Compared, DEFAULT_MAP, FLOWS, Hook, LARGE_MAP, Meter, NEW_FLOWS, Run, Vary, Version, packets,
-    rounds, udp,
+    Choice, Closed, Compared, DEFAULT_MAP, FLOWS, Hook, LARGE_MAP, Meter, NEW_FLOWS, Run, Vary, Version,
+    packets, rounds, udp,
 };
-use crate::{Cell, Context, Outcome, Series, Table, Target, Unit, machine};
+use crate::{Cell, Context, Outcome, Series, Table, Target, Unit, machine, measurement::number};
 
 /// Where the program stands, and the frame.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -68,18 +68,35 @@ const TARGETS: [(usize, f64); 5] = [(0, 20.0), (1, 20.0), (2, 60.0), (3, 120.0),
 /// IPv6 may cost so many times as much.
 const IPV6_TIMES: f64 = 1.4;
 
+/// What came out of a case, and where its flows were.
+type Measured = (Compared, Closed);
+type Results = [[Option<Measured>; COLUMNS.len()]; ROWS.len()];
+
+/// How the agent is started for so many flows of a version: the table of half as many slots for IPv6 as for IPv4 is to
+/// be at most half full, and the map behind it to have room for all.
+fn options(large: bool, version: Version) -> LoadOptions {
+    let map_size = if large { LARGE_MAP } else { DEFAULT_MAP };
+    let flow_table = if large && version == Version::V6 { 2 * map_size } else { map_size };
+    LoadOptions { map_size, flow_table, kernel_memory: 16 << 30, ..LOAD_OPTIONS }
+}
+
 /// Measures; the lines of a plot over flows.
 pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> Result<Vec<Series>> {
-    let mut results: [[Option<Compared>; COLUMNS.len()]; ROWS.len()] = Default::default();
-    for large in [false, true] {
-        let map_size = if large { LARGE_MAP } else { DEFAULT_MAP };
-        let options = LoadOptions { map_size, flow_table: map_size, kernel_memory: 8 << 30, ..LOAD_OPTIONS };
-        if large && !machine::has_memory(2 << 30) {
-            outcome.not_run.push("1 M flows: less than 2 GiB of memory is free".to_owned());
-            break;
+    let mut results = Results::default();
+    for (large, version) in [false, true].into_iter().flat_map(|it| [(it, Version::V4), (it, Version::V6)]) {
+        let options = options(large, version);
+        let memory = Sizes::within(&options, machine::cpus_up_to_highest()).kernel_memory;
+        if !machine::has_memory(memory + (1 << 30)) {
+            outcome.not_run.push(format!(
+                "{}, {}: {} MiB of memory are not free",
+                version.name(),
+                if large { "1 M flows" } else { "up to 64 k flows" },
+                number((memory >> 20) as f64)
+            ));
+            continue;
         }
         let mut meter = Meter::load(&options, EntryPoint::XdpFragments)?;
-        for (place, column) in COLUMNS.iter().enumerate() {
+        for (place, column) in COLUMNS.iter().enumerate().filter(|(_, column)| column.version == version) {
             meter.stand_at(column.entry)?;
             for (row, of_row) in ROWS.iter().zip(&mut results) {
                 let is_large = row.flows > u64::from(DEFAULT_MAP);
@@ -96,7 +113,7 @@ pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> 
     targets(outcome, &results);
     let mut line = Series { name: "netflow".to_owned(), points: Vec::new() };
     for (row, of_row) in ROWS.iter().zip(&results).filter(|(row, _)| row.new == 0.0) {
-        line.points.extend(of_row[0].iter().map(|it| (row.flows as f64, it.added.median())));
+        line.points.extend(of_row[0].iter().map(|(it, _)| (row.flows as f64, it.added.median())));
     }
     Ok(vec![line])
 }
@@ -107,7 +124,7 @@ fn measure(
     meter: &mut Meter,
     column: &Column,
     row: &Row,
-) -> Result<Compared> {
+) -> Result<Measured> {
     let frame = udp(column.version);
     let choice = Choice { flows: row.flows, new: row.new };
     let all_new = row.new == 1.0;
@@ -116,36 +133,57 @@ fn measure(
     let program = meter.program()?;
     vary.fill(&program, &run)?;
     meter.sent(u32::try_from(row.flows)?);
+    let mut closed = None;
     let compared = vary.compare(&program, &run, |packets| {
         meter.sent(packets);
-        // Each round of nothing but new flows finds empty maps.
-        if all_new { meter.close().map(drop) } else { Ok(()) }
+        if all_new {
+            // Each round of nothing but new flows finds empty maps.
+            closed = Some(meter.close()?);
+        }
+        Ok(())
     })?;
-    meter.close()?;
-    Ok(compared)
+    let closed = match closed {
+        Some(closed) => closed,
+        None => meter.close()?,
+    };
+    // Packets that are to be of flows that are there have been.
+    ensure!(
+        row.new > 0.0 || closed.entries == row.flows,
+        "{}, {}: {} entries",
+        column.name,
+        row.name,
+        closed.entries
+    );
+    Ok((compared, closed))
 }
 
-fn tables(outcome: &mut Outcome, results: &[[Option<Compared>; COLUMNS.len()]]) {
+fn tables(outcome: &mut Outcome, results: &Results) {
     let headings: Vec<&str> = [""].into_iter().chain(COLUMNS.iter().map(|column| column.name)).collect();
     let mut added = Table::new("What the program adds to a packet, ns:", &headings);
     let raw_headings = ["", "harness alone, ns", "with the program, ns", "added, ns"];
     let mut raw = Table::new("The same with both raw values:", &raw_headings);
+    let mut places = Table::new("Where the flows were, in the table / in the map behind it:", &headings);
     for (row, of_row) in ROWS.iter().zip(results) {
         if of_row.iter().all(Option::is_none) {
             continue;
         }
-        added.row(row.name, of_row.iter().map(|it| Cell::from(it.as_ref().map(|it| it.added.clone()))));
+        added.row(row.name, of_row.iter().map(|it| Cell::from(it.as_ref().map(|(it, _)| it.added.clone()))));
+        places.row(row.name, of_row.iter().map(|it| it.as_ref().map_or(Cell::Nothing, |(_, it)| place(it))));
         for (column, compared) in COLUMNS.iter().zip(of_row) {
-            if let Some(compared) = compared {
+            if let Some((compared, _)) = compared {
                 raw.row(format!("{}, {}", column.name, row.name), compared.cells());
             }
         }
     }
-    outcome.tables.extend([added, raw]);
+    outcome.tables.extend([added, places, raw]);
 }
 
-fn targets(outcome: &mut Outcome, results: &[[Option<Compared>; COLUMNS.len()]]) {
-    let median = |row: usize, column: usize| results[row][column].as_ref().map(|it| it.added.median());
+fn place(closed: &Closed) -> Cell {
+    format!("{} / {}", number(closed.in_table() as f64), number(closed.in_map() as f64)).into()
+}
+
+fn targets(outcome: &mut Outcome, results: &Results) {
+    let median = |row: usize, column: usize| results[row][column].as_ref().map(|(it, _)| it.added.median());
     for (row, limit) in TARGETS {
         let name = format!("XDP, IPv4, {}", ROWS[row].name);
         outcome.targets.push(Target::at_most(name, limit, Unit::Nanoseconds, median(row, 0)));

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{ArrayOfMaps, MapData},
+    maps::{ArrayOfMaps, MapData, PerCpuArray, PerCpuValues},
     programs::{ProgramFd, Xdp},
 };
-use netflow_common::{FlowCounters, FlowKey, Settings, names};
+use netflow_common::{FlowCounters, FlowKey, KernelStats, Settings, names};
 
 /// `enum bpf_map_type` of `linux/bpf.h`.
 const BPF_MAP_TYPE_HASH: u32 = 1;
@@ -67,6 +67,7 @@ pub struct Variant {
     kind: Kind,
     cpus: u32,
     flows: ArrayOfMaps<MapData, MapData>,
+    stats: PerCpuArray<MapData, [u8; size_of::<KernelStats>()]>,
 }
 
 impl Variant {
@@ -82,7 +83,9 @@ impl Variant {
             .load(kind.object())
             .with_context(|| format!("cannot load the program over {}", kind.name()))?;
         let flows = ebpf.take_map(names::MAP_FLOWS).context("no map of flow maps")?;
-        let mut variant = Self { flows: ArrayOfMaps::try_from(flows)?, ebpf, entries, kind, cpus };
+        let stats = PerCpuArray::try_from(ebpf.take_map(names::MAP_STATS).context("no totals")?)?;
+        let flows = ArrayOfMaps::try_from(flows)?;
+        let mut variant = Self { flows, stats, ebpf, entries, kind, cpus };
         variant.empty()?;
         let program: &mut Xdp =
             variant.ebpf.program_mut(names::PROGRAM_XDP_FRAGS).context("no program")?.try_into()?;
@@ -108,6 +111,19 @@ impl Variant {
             self.flows.set(place, &map, 0)?;
         }
         Ok(())
+    }
+
+    /// Totals since they were taken the last time.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn take_stats(&mut self) -> Result<KernelStats> {
+        let mut sum = KernelStats::default();
+        let values = self.stats.get(&0, 0)?;
+        values.iter().for_each(|octets| sum.add(&bytemuck::pod_read_unaligned(octets)));
+        let zero = PerCpuValues::try_from(vec![[0; size_of::<KernelStats>()]; values.len()])?;
+        self.stats.set(0, zero, 0)?;
+        Ok(sum)
     }
 
     /// What is to be called.

@@ -9,7 +9,11 @@ use crate::{Cell, Table, measurement::number};
 pub fn markdown(results: &Results) -> String {
     let mut text = String::from("# Results of `cargo xtask bench`\n\n");
     header(&mut text, results);
-    targets(&mut text, results);
+    let mut bounds = String::new();
+    targets(&mut bounds, results);
+    if !bounds.is_empty() {
+        let _ = write!(text, "\n## Targets\n\n{bounds}");
+    }
     for part in &results.parts {
         let _ = write!(text, "\n## {}. {}\n\n", part.letter, part.title);
         if !part.outcome.method.is_empty() {
@@ -32,7 +36,8 @@ pub fn markdown(results: &Results) -> String {
     text
 }
 
-fn header(text: &mut String, results: &Results) {
+/// The machine, the state of the tree, the date, and how quiet it was.
+pub(super) fn header(text: &mut String, results: &Results) {
     let (machine, noise) = (&results.machine, &results.noise);
     let kind = if machine.is_virtual { "virtual machine, " } else { "" };
     let _ = writeln!(
@@ -59,32 +64,35 @@ fn header(text: &mut String, results: &Results) {
     );
 }
 
-fn targets(text: &mut String, results: &Results) {
-    let mut all = results
+/// The table of all targets, if there are any, and why some are not met.
+pub(super) fn targets(text: &mut String, results: &Results) {
+    let all: Vec<_> = results
         .parts
         .iter()
-        .flat_map(|part| part.outcome.targets.iter().map(move |it| (part, it)))
-        .peekable();
-    if all.peek().is_none() {
+        .flat_map(|part| part.outcome.targets.iter().map(move |it| (part.letter, it)))
+        .collect();
+    if all.is_empty() {
         return;
     }
-    text.push_str("\n## Targets\n\n|  | target | bound | measured | |\n|---|---|---|---|---|\n");
-    for (part, target) in all {
+    text.push_str("| | target | bound | measured | |\n|---|---|---|---|---|\n");
+    for (letter, target) in &all {
         let measured = target
             .measured
             .map_or("-".to_owned(), |value| format!("{} {}", number(value), target.unit.name()));
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {measured} | {} |",
-            part.letter,
-            target.name,
-            target.bound,
-            target.verdict()
-        );
+        let (name, bound, verdict) = (&target.name, &target.bound, target.verdict());
+        let _ = writeln!(text, "| {letter} | {name} | {bound} | {measured} | {verdict} |");
+    }
+    let reasons: Vec<_> =
+        all.iter().filter_map(|(_, target)| Some((&target.name, target.reason.as_ref()?))).collect();
+    if !reasons.is_empty() {
+        text.push_str("\nNot met:\n\n");
+        for (name, reason) in reasons {
+            let _ = writeln!(text, "- {name}: {reason}");
+        }
     }
 }
 
-fn write_table(text: &mut String, table: &Table) {
+pub(super) fn write_table(text: &mut String, table: &Table) {
     if !table.title.is_empty() {
         let _ = writeln!(text, "{}\n", table.title);
     }

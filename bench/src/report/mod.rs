@@ -1,21 +1,26 @@
 //! Results as files: Markdown for people, JSON for programs, SVG plots for both.
 
 mod markdown;
+mod readme;
 mod svg;
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub use self::{markdown::markdown, svg::svg};
+pub use self::{
+    markdown::markdown,
+    readme::{replace_section, section},
+    svg::svg,
+};
 use crate::{
     Outcome,
     machine::{Machine, Noise},
 };
 
 /// All results of one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
     /// Where.
     pub machine: Machine,
@@ -28,7 +33,7 @@ pub struct Results {
 }
 
 /// The results of one part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartResult {
     /// As `--only` names it.
     pub letter: char,
@@ -39,6 +44,17 @@ pub struct PartResult {
     /// What came out.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// Writes the section of README that tells of these results.
+///
+/// # Errors
+/// The file cannot be read or written, or has no place for it.
+pub fn write_readme(results: &Results, file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = replace_section(&text, &section(results))
+        .with_context(|| format!("{} has no markers of the section", file.display()))?;
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Writes `results.md`, `results.json` and the plots into a directory.
