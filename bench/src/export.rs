@@ -294,3 +294,27 @@ impl Drop for Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn what_is_offered_to_an_exporter_is_sent_before_its_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sink = Sink::open(true).unwrap();
+        for protocol in ["ipfix", "v9", "v5"] {
+            let config = memory::defaults(&["-c", &sink.url(protocol)]).unwrap().export;
+            let records: Vec<_> = (0..1000).map(|number| record(number, false, &clock::now())).collect();
+            let (sent, messages) = runtime.block_on(async {
+                let exporter = Exporter::start(&config.destinations[0], &config).await.unwrap();
+                exporter.offer(&records);
+                exporter.finish(PATIENCE).await
+            });
+            assert_eq!(sent, 1000, "{protocol}");
+            assert!((1..1000).contains(&messages), "{protocol}: {messages}");
+        }
+    }
+}

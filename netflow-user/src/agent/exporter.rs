@@ -51,36 +51,3 @@ impl Exporter {
         (books.sent.records, books.messages)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use std::net::UdpSocket;
-
-    use clap::Parser as _;
-    use netflow_common::{FlowCounters, FlowKey, IpVersion};
-
-    use super::*;
-    use crate::{
-        cli::{Cli, Command},
-        config::RunConfig,
-        record::FlowEndReason,
-    };
-
-    #[tokio::test]
-    async fn what_is_offered_is_sent_before_the_end() {
-        let sink = UdpSocket::bind("127.83.1.21:0").unwrap();
-        let url = format!("udp://{}", sink.local_addr().unwrap());
-        let Command::Run(run) = Cli::parse_from(["netflow", "run", "-c", &url]).command else { panic!() };
-        let config = RunConfig::new(*run).unwrap().export;
-        let exporter = Exporter::start(&config.destinations[0], &config).await.unwrap();
-        let key = FlowKey { ip_version: IpVersion::V4, ..FlowKey::default() };
-        let counters = FlowCounters { packets: 1, octets: 40, ..FlowCounters::default() };
-        let record = FlowRecord::new(key, counters, FlowEndReason::IdleTimeout, &clock::now());
-        exporter.offer(&vec![record; 1000]);
-        let (records, messages) = exporter.finish(Duration::from_secs(10)).await;
-        assert_eq!(records, 1000);
-        assert!((1..1000).contains(&messages), "{messages}");
-    }
-}
