@@ -1,17 +1,20 @@
 //! Collectors that share the records, as nfcapd got them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tests::agent::{AgentProcess, Signal};
 use tests::frames::{frame, udp};
-use tests::judges::Nfcapd;
+use tests::judges::{Nfcapd, sums_of_file};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::ledger::Ledger;
 use tests::raw::RawSender;
+use tests::stream_sink::StreamSink;
 use tests::trickle::OnDrop;
 
 const PORTS: [u16; 2] = [4739, 4740];
@@ -131,6 +134,59 @@ fn records_fail_over_to_the_second_collector_and_return_to_the_first() {
         first_life.flows, second.flows, second_life.flows
     );
     assert!(ledger.number("/destinations/0/refused_datagrams").unwrap() > 0);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn over_tcp_records_fail_over_too_and_none_is_lost() {
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let files = TempDir::new().unwrap();
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let sink = |port, name| StreamSink::start(&lab.monitor, at(port), files.path(), name).unwrap();
+    let (first, second) = (sink(PORTS[0], "first"), sink(PORTS[1], "second"));
+    let urls = PORTS.map(|port| format!("tcp://127.0.0.1:{port}?retry=1s"));
+    let times = ["-i", MONITOR_INTERFACE, "--idle-timeout", "1s", "--drain-interval", "200ms"];
+    let arguments = [&times[..], &["-c", &urls[0], "-c", &urls[1], "--collector-mode", "failover"]].concat();
+    let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
+    let of = |ledger: &Ledger, place: usize, what: &str| {
+        ledger.number(&format!("/destinations/{place}/{what}/records"))
+    };
+    let wait_for_more = |place: usize| {
+        let before = of(&agent.ledger().unwrap(), place, "sent").unwrap();
+        agent.wait_for_ledger("records", |ledger| Ok(of(ledger, place, "sent")? > before + 100)).unwrap()
+    };
+    let stop = AtomicBool::new(false);
+    let again = thread::scope(|scope| {
+        scope.spawn(|| traffic(&lab, &stop));
+        let ended = OnDrop(&stop);
+        assert_eq!(of(&wait_for_more(0), 1, "offered").unwrap(), 0, "the first one is well");
+        first.stop().unwrap();
+        wait_for_more(1);
+        let again = sink(PORTS[0], "again");
+        wait_for_more(0);
+        let second_has = of(&wait_for_more(0), 1, "offered").unwrap();
+        assert_eq!(
+            of(&wait_for_more(0), 1, "offered").unwrap(),
+            second_has,
+            "the first one has them all again"
+        );
+        drop(ended);
+        again
+    });
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    assert_eq!(ledger.0["balanced"], true, "{}", ledger.0);
+    let sum = |what| of(&ledger, 0, what).unwrap() + of(&ledger, 1, what).unwrap();
+    assert_eq!((sum("offered"), sum("sent")), (ledger.number("/records/total").unwrap(), sum("offered")));
+    assert_eq!((again.connections(), second.connections()), (1, 1));
+    again.stop().unwrap();
+    second.stop().unwrap();
+    // Each packet once, in the eyes of another program.
+    let brought = ["first-1", "second-1", "again-1"]
+        .map(|name| sums_of_file(&files.path().join(format!("{name}.ipfix"))).unwrap().0);
+    assert!(brought.iter().all(|packets| *packets > 100), "{brought:?}");
+    assert_eq!(brought.iter().sum::<u64>(), ledger.number("/packets/in_records").unwrap(), "{brought:?}");
 }
 
 /// A packet of another flow every two milliseconds.

@@ -1,4 +1,5 @@
-//! The tests of RFC 5471 section 3 that concern an Exporting Process, with tshark as the Collecting Process. What stands
+//! The tests of RFC 5471 section 3 that concern an Exporting Process, over UDP and TCP,
+//! with tshark as the Collecting Process. What stands
 //! elsewhere is named here: elements of every type and length in `round_trip`, templates and options of every kind in
 //! `matrix` and `chosen`, security in `secured`, overload in e2e's `pacing` and `conservation`, and failures of the
 //! network and of collectors in e2e's `faults`, `collectors` and `spool`.
@@ -15,6 +16,7 @@ use tests::captures;
 use tests::frames::{frame, udp};
 use tests::judges::{ExportedMessage, IPFIX, NETFLOW_V9, Tshark, TsharkCapture, sequence_errors};
 use tests::lab::Namespace;
+use tests::stream_sink::StreamSink;
 
 const FLOWS: u16 = 2000;
 
@@ -38,6 +40,22 @@ fn exported(protocol: &str, (_, port): (u16, u16), arguments: &[&[&str]]) -> Res
         ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
     }
     Ok(tshark.stop()?.decode_as_cflow(port))
+}
+
+/// What each connection brought when the flows are exported over TCP, run after run, with these arguments.
+fn over_tcp(arguments: &[&[&str]]) -> Result<Vec<TsharkCapture>> {
+    let (namespace, directory) = (Namespace::new()?, TempDir::new()?);
+    let address = (Ipv4Addr::LOCALHOST, IPFIX.1).into();
+    let sink = StreamSink::start(&namespace, address, directory.path(), "run")?;
+    let (file, url) = (flows(directory.path())?, format!("tcp://{address}"));
+    for arguments in arguments {
+        let stopped = AgentProcess::read(&namespace, &file, &[arguments, &["-c", &url][..]].concat())?;
+        ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
+    }
+    ensure!(sink.connections() == arguments.len(), "{} connections", sink.connections());
+    sink.stop()?;
+    let file = |number| directory.path().join(format!("run-{number}.ipfix"));
+    (1..=arguments.len()).map(|number| TsharkCapture::of_file(&file(number))).collect()
 }
 
 /// The messages of each source port, a Transport Session each, in order.
@@ -114,6 +132,35 @@ fn an_exporter_that_is_started_again_begins_a_new_session_with_templates() {
         let ids = |messages: &[ExportedMessage]| messages[0].templates.clone();
         assert_eq!(ids(&sessions[0]), ids(&sessions[1]), "{protocol}: the same fields have the same ids");
     }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn over_tcp_each_connection_is_a_session_with_templates_once_and_a_sequence_of_its_own() {
+    // RFC 5471 sections 3.1.1 (connectivity), 3.2 (templates), 3 (restart, several exporters); TCP-TMPL-1, TMPL-SES-2,
+    // IPFIX-SEQ-6, IPFIX-SEQ-8
+    let runs: [&[&str]; 3] = [
+        // What would be a refresh after each message, over UDP.
+        &["--template-refresh-packets", "1", "--observation-domain", "7"],
+        &["--observation-domain", "7"],
+        &["--observation-domain", "4294967295"],
+    ];
+    let sessions = over_tcp(&runs).unwrap();
+    let mut templates = Vec::new();
+    for (capture, domain) in sessions.iter().zip([7, 7, u32::MAX]) {
+        assert_eq!(capture.expert_messages().unwrap(), [""; 0], "{domain}");
+        let messages = capture.messages().unwrap();
+        // The first has sequence number 0 and the templates, no other has any: they came for sure.
+        assert_eq!(sequence_errors(&messages), [""; 0], "{domain}");
+        assert!(messages.len() > 10 && messages.iter().all(|message| message.domain == domain));
+        assert!(messages[1..].iter().all(|message| message.templates.is_empty()), "{domain}");
+        let records: usize = messages.iter().map(|message| message.records.len()).sum();
+        assert_eq!(records, usize::from(FLOWS), "{domain}");
+        let counts = capture.fields(&["cflow.template_field_count"]).unwrap();
+        assert!(counts.iter().flatten().flatten().all(|count| count != "0"), "a template is withdrawn");
+        templates.push(messages[0].templates.clone());
+    }
+    assert!(!templates[0].is_empty() && templates.iter().all(|ids| *ids == templates[0]), "{templates:?}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
     };
     let mut message = ExportedMessage {
         captured_unix_millis: milliseconds(&layers["frame"]["frame.time_epoch"])?,
-        port: number(object(&layers["udp"])?, "udp.dstport")? as u16,
+        port: layers.get("udp").map_or(Ok(0), |udp| number(object(udp)?, "udp.dstport"))? as u16,
         version: version as u16,
         domain: number(cflow, domain)? as u32,
         sequence: number(cflow, "cflow.sequence")? as u32,
@@ -178,7 +178,11 @@ fn message(layers: &Value) -> Result<ExportedMessage> {
             ensure!(records == flows.parse::<usize>()?, "{name}: other flows");
         }
     }
-    let datagram = number(object(&layers["udp"])?, "udp.length")? - 8;
+    // In an IPFIX File a frame is a message.
+    let datagram = match layers.get("udp") {
+        Some(udp) => number(object(udp)?, "udp.length")? - 8,
+        None => number(object(&layers["frame"])?, "frame.len")?,
+    };
     ensure!(length == datagram, "header and sets have {length} octets, the datagram {datagram}");
     match version {
         9 => {

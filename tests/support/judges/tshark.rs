@@ -77,6 +77,15 @@ impl Tshark {
 }
 
 impl TsharkCapture {
+    /// An IPFIX File, or what a connection brought, which is one.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("netflow-tshark-").tempdir()?;
+        fs::copy(path, file(directory.path())).with_context(|| path.display().to_string())?;
+        let mut capture = Self { directory, packets: 0, decode_as: Vec::new() };
+        capture.packets = capture.fields(&["frame.number"])?.len() as u64;
+        Ok(capture)
+    }
+
     /// Reads what goes to a UDP port as NetFlow or IPFIX.
     pub fn decode_as_cflow(mut self, port: u16) -> Self {
         self.decode_as.extend(["-d".to_owned(), format!("udp.port=={port},cflow")]);
