@@ -2,13 +2,14 @@
 //! the file.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tests::agent::binary;
 use tests::process::{COMMAND_TIMEOUT, Process, command, run};
 
@@ -108,6 +109,56 @@ fn a_file_sent_by_tcp_tls_and_dtls_is_printed_as_the_file_is() {
         assert!(finished.stderr.contains("nothing lost"), "{scheme}: {}", finished.stderr);
         assert!(records(&finished.stdout) == records(&expected.stdout), "{scheme}: {}", finished.stderr);
     }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_and_counted_and_the_others_go_on() {
+    // As README says.
+    const MOST: usize = 1024;
+    const BEYOND: usize = 3;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let octets = fs::read(file(directory.path())).unwrap();
+    let program = binary().unwrap();
+    // A common limit of descriptors, below that of connections.
+    let limited = ["-c", "ulimit -S -n 1024 && exec \"$@\"", "sh", program.to_str().unwrap()];
+    let arguments = ["collect", "--listen", "tcp://127.0.0.1:0", "--format", "json"];
+    let mut collector = Process::spawn(command("sh", limited.into_iter().chain(arguments))).unwrap();
+    collector.wait_for_stderr("listening on tcp://", COMMAND_TIMEOUT).unwrap();
+    let said = collector.stderr();
+    let place = said.split_once("listening on tcp://").unwrap().1.lines().next().unwrap().to_owned();
+    let connect = || TcpStream::connect(&place).unwrap();
+    let is_closed = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        matches!(stream.read(&mut [0; 1]), Ok(0))
+    };
+    let mut connections: Vec<TcpStream> = (0..MOST).map(|_| connect()).collect();
+    for _ in 0..BEYOND {
+        assert!(is_closed(&mut connect()));
+    }
+    // Those that are there go on, and who leaves makes place.
+    connections[MOST - 1].write_all(&octets).unwrap();
+    drop(connections.remove(0));
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
+    let mut refused = BEYOND;
+    loop {
+        let mut next = connect();
+        next.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        if !matches!(next.read(&mut [0; 1]), Ok(0)) {
+            connections.push(next);
+            break;
+        }
+        refused += 1;
+        assert!(Instant::now() < deadline, "no place again");
+    }
+    collector.signal(Signal::TERM).unwrap();
+    let finished = collector.finish(COMMAND_TIMEOUT).unwrap();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    assert_eq!(finished.stdout.lines().count(), usize::from(FLOWS), "{}", finished.stderr);
+    let expected = format!("{refused} connections refused, too many at once");
+    assert!(finished.stderr.contains(&expected), "{expected}: {}", finished.stderr);
+    assert_eq!(finished.stderr.matches("refused: there are as many as may be").count(), 1);
 }
 
 #[test]

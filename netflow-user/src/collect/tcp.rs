@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,6 +72,7 @@ impl Connecting {
     /// Listens on `address`; port 0 takes any free one.
     pub(super) fn bind(address: SocketAddr) -> Result<Self, CollectError> {
         let failed = |source| CollectError::of_bind(address, source);
+        raise_descriptor_limit();
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
         if address.is_ipv6() {
@@ -114,6 +116,13 @@ impl Connecting {
             });
         }
     }
+}
+
+/// As many descriptors as the system lets the process have: by default it has not enough for all connections.
+fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, connections wait until others end.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 async fn connection(
