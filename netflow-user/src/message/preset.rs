@@ -3,7 +3,7 @@
 //! In: what records and options data are to hold. Out: the same without the traps of a collector, each written down
 //! where it is avoided. Where a collector reads the default as it is, its preset changes nothing, and says so.
 
-use super::{MessageError, TemplateOptions};
+use super::{MessageError, SamplingMethod, TemplateOptions};
 
 /// A collector by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -83,9 +83,17 @@ impl Preset {
                 options.options.rate_only = true;
                 self.refuse_biflow(&options)?;
             }
-            // Their traps (TRAP-9, 11, 17 of the logstash codec; TRAP-25 of tshark: withdrawals, which are never sent) are
-            // avoided by the default; of SiLK, ntopng and Akvorado none is known that the default has.
-            Self::Elastiflow | Self::Wireshark | Self::Silk | Self::Ntopng | Self::Akvorado => {}
+            Self::Akvorado => {
+                // It drops the flows of an exporter that tells no rate ("sampling rate missing").
+                if options.options.sampling.is_none() {
+                    options.options.sampling = Some(SamplingMethod::Count);
+                    options.options.rate_only = true;
+                }
+                options.options.rate_of_one = true;
+            }
+            // Their traps are avoided by the default: TRAP-9, 11, 17 of the logstash codec; TRAP-25 of tshark, withdrawals;
+            // TRAP-22 of converters from v9 to IPFIX, as SiLK's; total counts, which nProbe took for delta counts.
+            Self::Elastiflow | Self::Wireshark | Self::Silk | Self::Ntopng => {}
         }
         Ok(options)
     }
@@ -104,7 +112,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::message::{OptionsKinds, Protocol, Reported, SamplingMethod, TemplateSet};
+    use crate::message::{OptionsKinds, Protocol, Reported, TemplateSet};
 
     fn options(protocol: Protocol) -> TemplateOptions {
         let options = OptionsKinds {
@@ -144,11 +152,21 @@ mod tests {
     #[test]
     fn a_preset_of_a_collector_without_a_trap_changes_nothing() {
         for protocol in [Protocol::Ipfix, Protocol::NetflowV9] {
-            let rest = &Preset::ALL[3..];
+            let rest = &Preset::ALL[3..7];
             assert!(rest.iter().all(|preset| of(Some(*preset), protocol) == of(None, protocol)));
         }
         // v9 has one octet of control bits for everyone.
         assert_eq!(of(Some(Preset::Pmacct), Protocol::NetflowV9), of(None, Protocol::NetflowV9));
+    }
+
+    #[test]
+    fn akvorado_is_told_a_rate_where_nothing_is_sampled_and_the_real_one_where_something_is() {
+        for (sampling, told) in [(None, vec![516]), (Some(SamplingMethod::Count), vec![516, 517])] {
+            let options = OptionsKinds { sampling, ..OptionsKinds::default() };
+            let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+            let set = TemplateSet::new(&Preset::Akvorado.apply(options).unwrap()).unwrap();
+            assert_eq!(set.options_templates().iter().map(|template| template.id).collect::<Vec<_>>(), told);
+        }
     }
 
     #[test]

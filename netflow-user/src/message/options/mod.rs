@@ -66,6 +66,8 @@ pub struct OptionsKinds {
     pub statistics: Option<Reported>,
     /// Of sampling the rate alone, without a selector report.
     pub rate_only: bool,
+    /// The rate is told where nothing is sampled, too: one in one.
+    pub rate_of_one: bool,
     /// Nothing is said of the types of own elements.
     pub without_types: bool,
     /// Elements whose values are anonymised (IPFIX only).

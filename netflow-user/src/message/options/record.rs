@@ -114,7 +114,8 @@ pub(in crate::message) fn records(
     let Scope { observation_domain_id, exporter_address } = scope;
     let exporter = u32::from_be_bytes(exporter_address);
     let kinds = templates.options_kinds();
-    if let (Some(method), Some(one_in)) = (kinds.sampling, data.sampled_one_in) {
+    let one_in = data.sampled_one_in.or(kinds.rate_of_one.then_some(NonZeroU32::MIN));
+    if let (Some(method), Some(one_in)) = (kinds.sampling, one_in) {
         match templates.protocol() {
             Protocol::Ipfix if kinds.rate_only => {
                 let [rate, _] = sampling_records(observation_domain_id, method, one_in);
