@@ -34,6 +34,7 @@ impl Fib {
         if let Some(found) = self.of_unicast(&back) {
             route.source_prefix_length = found.prefix_length;
         }
+        let own_table = vrf.map_or(0, |vrf| vrf.table);
         let table = |index| self.links.vrf(index).map_or(0, |vrf| vrf.table);
         match forth.map(|found| found.fate) {
             // The kernel forwards nothing that is for one link alone.
@@ -52,9 +53,9 @@ impl Fib {
         }
         if egress {
             route.egress_interface = key.interface;
-            route.egress_vrf = table(interface);
+            route.egress_vrf = own_table;
         } else {
-            route.ingress_vrf = table(interface);
+            route.ingress_vrf = own_table;
         }
         route
     }

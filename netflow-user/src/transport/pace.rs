@@ -42,6 +42,11 @@ impl Pace {
         self.per_second
     }
 
+    /// How long so many items take.
+    pub fn time_of(&self, items: u64) -> Duration {
+        Duration::from_nanos(nanos(items, self.per_second))
+    }
+
     /// How long to wait until what was taken so far may have gone.
     pub fn owed(&self, now: MonotonicNanos) -> Duration {
         Duration::from_nanos(self.due.saturating_sub(now.0))

@@ -16,6 +16,11 @@ use crate::{
 
 /// Shorter pauses are added up first: the timer's step.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// And so are longer ones, at rates at which no more than this goes in between: some ten datagrams, a small part of
+/// what a collector's socket holds. A sender that sleeps and wakes for each of them takes twice the time.
+const BETWEEN_PAUSES: u64 = 256;
+/// But none that anybody could notice.
+const LONGEST_PAUSE: Duration = Duration::from_millis(6);
 
 /// What became of messages that were to go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +59,8 @@ impl Session {
             let owed = self.pace.owed(clock::now().monotonic);
             let records_wait = self.gone + self.outgoing.records() < self.pending.len();
             let is_told = self.messages.tells_statistics(records_wait, now);
-            if owed >= SHORTEST_PAUSE || is_told {
+            let pause = SHORTEST_PAUSE.max(self.pace.time_of(BETWEEN_PAUSES)).min(LONGEST_PAUSE);
+            if owed >= pause || is_told {
                 // What is made goes before the pause, and before what is told of it.
                 match self.flush(now).await {
                     Outcome::Sent => {}
@@ -62,7 +68,7 @@ impl Session {
                     Outcome::Stop => break,
                 }
             }
-            if owed >= SHORTEST_PAUSE {
+            if owed >= pause {
                 tokio::time::sleep(owed).await;
                 continue;
             }
