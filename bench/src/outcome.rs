@@ -72,6 +72,9 @@ pub struct Table {
     pub columns: Vec<String>,
     /// Name and cells, one fewer than columns.
     pub rows: Vec<(String, Vec<Cell>)>,
+    /// Stands in the report and not in README.
+    #[serde(default)]
+    pub is_detail: bool,
 }
 
 impl Table {
@@ -81,7 +84,14 @@ impl Table {
             title: title.into(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
             rows: Vec::new(),
+            is_detail: false,
         }
+    }
+
+    /// The same, for the report and not for README.
+    #[must_use]
+    pub fn detail(self) -> Self {
+        Self { is_detail: true, ..self }
     }
 
     /// One more row.

@@ -9,9 +9,11 @@ use crate::setup::packages::{self, Package, package};
 use crate::{process, run, setup};
 
 /// What is measured beside the agent, and what measures.
-const PROGRAMS: [Package; 6] = [
+const PROGRAMS: [Package; 7] = [
     package("iproute2", "ip", &[]),
     package("ethtool", "ethtool", &[]),
+    // It brings libpcap along, which compiles filters.
+    package("tcpdump", "tcpdump", &[]),
     package("iperf3", "iperf3", &["iperf3.service"]),
     package("softflowd", "softflowd", &["softflowd.service"]),
     package(

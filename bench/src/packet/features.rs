@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, vary: &mut Vary, outcome: &mut Outcome) -> 
             }
         }
     }
-    outcome.tables.push(table);
+    outcome.tables.push(table.detail());
     outcome.notes.push(format!("Sampled: one in {SAMPLED}; the cost is that of a packet seen."));
     Ok(())
 }

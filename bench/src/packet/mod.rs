@@ -3,6 +3,7 @@
 mod compare;
 mod features;
 mod frames;
+mod latency;
 mod meter;
 mod other_maps;
 mod own;

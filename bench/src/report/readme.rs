@@ -17,10 +17,12 @@ pub fn section(results: &Results) -> String {
     text.push_str("What the project has set itself, part by part of `cargo xtask bench`:\n\n");
     targets(&mut text, results);
     for part in &results.parts {
-        // The first table is the one that the part is about; the others stand in results.md.
-        let Some(table) = part.outcome.tables.iter().find(|table| !table.rows.is_empty()) else { continue };
+        let tables = || part.outcome.tables.iter().filter(|table| !table.is_detail && !table.rows.is_empty());
+        if tables().next().is_none() {
+            continue;
+        }
         let _ = write!(text, "\n### {}. {}\n\n", part.letter, part.title);
-        write_table(&mut text, table);
+        tables().for_each(|table| write_table(&mut text, table));
         for plot in &part.outcome.plots {
             let _ = writeln!(text, "![{}](bench/{}.svg)\n", plot.title, plot.name);
         }
