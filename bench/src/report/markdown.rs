@@ -39,7 +39,7 @@ pub fn markdown(results: &Results) -> String {
 /// The machine, the state of the tree, the date, and how quiet it was.
 pub(super) fn header(text: &mut String, results: &Results) {
     let (machine, noise) = (&results.machine, &results.noise);
-    let kind = if machine.is_virtual { "virtual machine, " } else { "" };
+    let kind = if machine.is_virtual { "On a virtual machine: " } else { "" };
     let _ = writeln!(
         text,
         "{}Linux {}, {}, {} CPUs, {:.1} GiB of memory; commit {}; {}.\n",

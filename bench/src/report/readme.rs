@@ -14,7 +14,7 @@ const MARKERS: [&str; 2] = ["<!-- speed: written by `cargo xtask bench --readme`
 pub fn section(results: &Results) -> String {
     let mut text = String::new();
     header(&mut text, results);
-    text.push_str("What the project has set itself, part by part of `cargo xtask bench`:\n\n");
+    text.push_str("\nWhat the project has set itself, part by part of `cargo xtask bench`:\n\n");
     targets(&mut text, results);
     for part in &results.parts {
         let tables = || part.outcome.tables.iter().filter(|table| !table.is_detail && !table.rows.is_empty());
