@@ -10,13 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::tests::meter::LOAD_OPTIONS;
 use anyhow::{Context as _, Result, ensure};
 use netflow_common::{Address, FlowCounters, FlowKey, IpVersion, NetworkU16, Ports};
 use netflow_user::{
     agent::Exporter,
     clock,
-    kernel::{Flip, LoadOptions},
+    kernel::Flip,
     record::{FlowEndReason, FlowRecord, IntoRecord as _},
     time::Instant as Now,
 };
@@ -170,9 +169,7 @@ fn new_flows(context: &Context, runtime: &Runtime) -> Result<(Rates, Table)> {
     let sink = Sink::open(false)?;
     let config = memory::defaults(&["-c", &sink.url("ipfix")])?.export;
     let target = config.destinations.first().context("no destination")?;
-    let options =
-        LoadOptions { map_size: 1_500_000, flow_table: 1_500_000, kernel_memory: 16 << 30, ..LOAD_OPTIONS };
-    let mut stage = Stage::new(&options, RECORDS)?;
+    let mut stage = Stage::new(&drain::options_for(drain::LARGE), RECORDS)?;
     stage.cache = drain::cache(RECORDS, IDLE)?;
     let mut vary = Vary::load()?;
     let mut rates = Rates::default();

@@ -11,6 +11,7 @@ use clap::Parser;
 use netflow_bench::{
     Context, Outcome, Part,
     machine::{Machine, NoiseWatch},
+    memory,
     parts::PARTS,
     report::{self, PartResult, Results},
 };
@@ -33,6 +34,9 @@ struct Arguments {
     /// Write the results into README too
     #[arg(long)]
     readme: bool,
+    /// Print what a flow takes of a cache of so many, and nothing else
+    #[arg(long, hide = true, value_name = "FLOWS")]
+    octets_per_flow: Option<u32>,
     /// The release binary of the agent
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
@@ -49,6 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(flows) = arguments.octets_per_flow {
+        let [first, again] = memory::octets_per_flow(flows)?;
+        println!("{first} {again}");
+        return Ok(());
+    }
     let parts = chosen(&arguments.only)?;
     let machine = Machine::here();
     let watch = NoiseWatch::begin();

@@ -72,12 +72,12 @@ const IPV6_TIMES: f64 = 1.4;
 type Measured = (Compared, Closed);
 type Results = [[Option<Measured>; COLUMNS.len()]; ROWS.len()];
 
-/// How the agent is started for so many flows of a version: the table of half as many slots for IPv6 as for IPv4 is to
-/// be at most half full, and the map behind it to have room for all.
+/// How the agent is started for so many flows of a version: the table, which has half as many slots for IPv6 as for
+/// IPv4, is to be at most half full, and the map behind it is that of the default.
 fn options(large: bool, version: Version) -> LoadOptions {
-    let map_size = if large { LARGE_MAP } else { DEFAULT_MAP };
-    let flow_table = if large && version == Version::V6 { 2 * map_size } else { map_size };
-    LoadOptions { map_size, flow_table, kernel_memory: 16 << 30, ..LOAD_OPTIONS }
+    let slots = if large { LARGE_MAP } else { DEFAULT_MAP };
+    let flow_table = if large && version == Version::V6 { 2 * slots } else { slots };
+    LoadOptions { map_size: DEFAULT_MAP, flow_table, kernel_memory: 16 << 30, ..LOAD_OPTIONS }
 }
 
 /// Measures; the lines of a plot over flows.
