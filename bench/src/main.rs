@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let results = Results { machine, noise: watch.end(), is_full, parts };
     report::write(&results, &arguments.output)?;
     if arguments.readme {
-        report::write_readme(&results, Path::new("README.md"))?;
+        report::write_readme(&arguments.output, Path::new("README.md"))?;
     }
     print!("{}", report::markdown(&results));
     eprintln!("written to {}", arguments.output.display());

@@ -129,9 +129,10 @@ fn median(sorted: &[f64]) -> f64 {
 /// A number with about three digits that say something, thousands apart.
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
-    let decimals = if magnitude >= 100.0 || magnitude == 0.0 {
+    // What is rounded up to 100 is written as 100 is.
+    let decimals = if magnitude >= 99.95 || magnitude == 0.0 {
         0
-    } else if magnitude >= 10.0 {
+    } else if magnitude >= 9.995 {
         1
     } else {
         2
@@ -187,6 +188,8 @@ mod tests {
             (0.004, "0.00"),
             (7.345, "7.34"),
             (17.35, "17.4"),
+            (9.999, "10.0"),
+            (99.99, "100"),
             (123.45, "123"),
             (1234.5, "1,234"),
             (-1_234_567.0, "-1,234,567"),

@@ -46,13 +46,16 @@ pub struct PartResult {
     pub outcome: Outcome,
 }
 
-/// Writes the section of README that tells of these results.
+/// Writes the section of README that tells of the results in a directory.
 ///
 /// # Errors
-/// The file cannot be read or written, or has no place for it.
-pub fn write_readme(results: &Results, file: &Path) -> Result<()> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let text = replace_section(&text, &section(results))
+/// A file cannot be read or written, or README has no place for it.
+pub fn write_readme(directory: &Path, file: &Path) -> Result<()> {
+    let read =
+        |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+    // Read back, so that numbers are those that everybody else reads there.
+    let results: Results = serde_json::from_str(&read(&directory.join("results.json"))?)?;
+    let text = replace_section(&read(file)?, &section(&results))
         .with_context(|| format!("{} has no markers of the section", file.display()))?;
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
