@@ -22,6 +22,7 @@ use tests::agent::{AgentProcess, Signal};
 use tests::captures;
 use tests::frames::{frame, udp};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE, Namespace};
+use tests::ledger::Ledger;
 use tests::meter::{Counted, LOAD_OPTIONS};
 use tests::raw::RawSender;
 use tests::sctp_capture::{self, SctpCapture};
@@ -31,6 +32,11 @@ const PACKETS: usize = 100_000;
 const FLOWS: usize = 5_000;
 /// 20 octets of IP header, 8 of UDP, 10 of payload.
 const OCTETS: u64 = 38;
+
+/// A full SCTP socket holds the records of three.
+const ROUNDS: u64 = 20;
+/// Records that one message can hold.
+const MOST_OF_A_MESSAGE: u64 = 100;
 
 /// The verifier gives up after this many instructions.
 const VERIFIER_LIMIT: u32 = 1_000_000;
@@ -105,6 +111,9 @@ fn result() -> Result<String> {
     }
     let messages = over_sctp(&frames).context("exporting over SCTP")?;
     balanced.push(format!("{FLOWS} records in {messages} messages over SCTP"));
+    println!("{}", balanced[balanced.len() - 1]);
+    let discarded = sctp_with_a_full_queue(&frames).context("a collector by SCTP that does not read")?;
+    balanced.push(format!("{discarded} records discarded before SCTP are a gap in its sequence"));
     println!("{}", balanced[balanced.len() - 1]);
     let wide = programs("everything on", everything)?;
     Ok(format!(
@@ -321,4 +330,65 @@ fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
     let records = collected.stdout.lines().count();
     ensure!(records == FLOWS, "{records} records of {FLOWS}: {}", collected.stderr);
     Ok(messages.len())
+}
+
+/// A collector that takes nothing for a while: what finds no place in the queue is counted, and missing in the sequence
+/// numbers by as many.
+fn sctp_with_a_full_queue(frames: &[Vec<u8>]) -> Result<u64> {
+    // SCTP-8, IPFIX-SEQ-7
+    let lab = Lab::new(LabOptions::default())?;
+    let sink = SctpSink::start_waiting(&lab.monitor, ([127, 0, 0, 1], 4739).into())?;
+    let times = ["--idle-timeout", "1s", "--drain-interval", "200ms", "--kernel-memory", "64MiB"];
+    let arguments = ["-i", MONITOR_INTERFACE, "-c", "sctp://127.0.0.1?queue=2048&timeout=10m"];
+    let agent = AgentProcess::start(&lab.monitor, &[&arguments[..], &times].concat())?;
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
+    let turned_away = |ledger: &Ledger| ledger.number("/destinations/0/not_sent/queue_full/records");
+    let mut sent = 0;
+    // More than the queue and the buffers on the way take.
+    for round in 1..=ROUNDS {
+        for frame in &frames[..FLOWS] {
+            sender.send(frame)?;
+            sent += 1;
+            if sent % 64 == 0 {
+                lab.wait_for_packets(sent)?;
+            }
+        }
+        let offered =
+            |ledger: &Ledger| Ok(ledger.number("/destinations/0/offered/records")? == round * FLOWS as u64);
+        if turned_away(&agent.wait_for_ledger("records", offered)?)? > 0 {
+            break;
+        }
+    }
+    sink.go_on();
+    let queued = "/destinations/0/queued/records";
+    agent.wait_for_ledger("an empty queue", |ledger| Ok(ledger.number(queued)? == 0))?;
+    // Behind the gap there is something.
+    let behind = &frames[..FLOWS / 5];
+    behind.iter().try_for_each(|frame| sender.send(frame))?;
+    lab.wait_for_packets(sent + behind.len() as u64)?;
+    let stopped = agent.stop(Signal::INT)?;
+    ensure!(stopped.exit_code == Some(0), "the agent failed: {}", stopped.stderr);
+    let ledger = stopped.ledger.context("the agent left no books")?;
+    ensure!(ledger.0["balanced"] == true, "the agent's books do not balance: {}", ledger.0);
+    let (discarded, sent) = (turned_away(&ledger)?, ledger.number("/destinations/0/sent/records")?);
+    ensure!(discarded > 0, "the queue was never full: {}", ledger.0);
+    ensure!(discarded + sent == ledger.number("/records/total")?, "other losses: {}", ledger.0);
+    let messages = sink.finish()?;
+    let last = messages.last().and_then(|message| message.get(8..12)).context("no message")?;
+    let sequence = u64::from(u32::from_be_bytes(last.try_into()?));
+    // The last message has some of them itself.
+    let before_its_end = (discarded + sent).checked_sub(sequence);
+    ensure!(
+        before_its_end.is_some_and(|records| (1..=MOST_OF_A_MESSAGE).contains(&records)),
+        "the last sequence number is {sequence}, with {sent} records sent and {discarded} discarded"
+    );
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("all.ipfix");
+    std::fs::write(&file, messages.concat())?;
+    let (binary, file) = (tests::agent::binary()?, file.to_string_lossy().into_owned());
+    let collected = lab.monitor.run(&binary.to_string_lossy(), &["collect", "--format", "json", &file])?;
+    ensure!(collected.stdout.lines().count() as u64 == sent, "{sent} sent: {}", collected.stderr);
+    let missing = format!("{discarded} records missing (IPFIX)");
+    ensure!(collected.stderr.contains(&missing), "{discarded} discarded: {}", collected.stderr);
+    Ok(discarded)
 }

@@ -18,7 +18,7 @@ use crate::{
     time::Instant,
 };
 
-/// Records that wait for one destination before further ones are turned away: as many as a full flow
+/// Records that wait for one destination before further ones are turned away, where the operator says no number: as many as a full flow
 /// cache of the default size gives at shutdown, about 110 MiB (shared between destinations).
 pub(super) const QUEUE_RECORDS: u64 = 1 << 20;
 
@@ -67,14 +67,28 @@ pub(super) struct Queue {
     filled: Notify,
     emptied: Condvar,
     books: Arc<DestinationBooks>,
+    /// Records that wait before further ones are turned away.
+    limit: u64,
     /// Whether the collector takes messages, as far as its session knows.
     is_good: AtomicBool,
 }
 
 impl Queue {
-    pub(super) fn new(books: Arc<DestinationBooks>) -> Self {
+    pub(super) fn new(books: Arc<DestinationBooks>, limit: u64) -> Self {
         let is_good = AtomicBool::new(true);
-        Self { waiting: Mutex::default(), filled: Notify::new(), emptied: Condvar::new(), books, is_good }
+        Self {
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Condvar::new(),
+            books,
+            limit,
+            is_good,
+        }
+    }
+
+    /// Records that wait before further ones are turned away.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// The destination's books.
@@ -100,7 +114,7 @@ impl Queue {
     /// Whether so many records would be taken.
     pub(super) fn has_room(&self, records: u64) -> bool {
         let waiting = self.lock();
-        !waiting.closed && waiting.records + records <= QUEUE_RECORDS
+        !waiting.closed && waiting.records + records <= self.limit
     }
 
     /// Has the session send templates, where it has nothing else to do.
@@ -116,7 +130,7 @@ impl Queue {
     /// Puts a batch in, or counts it as turned away.
     pub(super) fn offer(&self, batch: Batch) {
         let mut waiting = self.lock();
-        if waiting.closed || waiting.records + batch.volume.records > QUEUE_RECORDS {
+        if waiting.closed || waiting.records + batch.volume.records > self.limit {
             self.books.turned_away(NotSent::QueueFull, batch.volume);
             return;
         }
@@ -130,7 +144,7 @@ impl Queue {
     /// Blocks until half of the queue is free, or `patience` is over: for a reader that can wait, as a packet
     /// cannot.
     pub(super) fn wait_for_room(&self, patience: Duration) {
-        let full = |waiting: &mut Waiting| !waiting.closed && waiting.records > QUEUE_RECORDS / 2;
+        let full = |waiting: &mut Waiting| !waiting.closed && waiting.records > self.limit / 2;
         drop(self.emptied.wait_timeout_while(self.lock(), patience, full));
     }
 
@@ -210,7 +224,7 @@ mod tests {
     async fn a_full_queue_turns_away_and_says_so() {
         let mut ledger = Ledger::new();
         let books = ledger.join("test");
-        let queue = Queue::new(Arc::clone(&books));
+        let queue = Queue::new(Arc::clone(&books), QUEUE_RECORDS);
         queue.offer(batch(QUEUE_RECORDS as usize));
         queue.offer(batch(1));
         let numbers = books.read();

@@ -11,7 +11,7 @@ use super::{
     control::Control,
     json,
     messages::{Messages, Way},
-    queue::{Batch, Queue, volume},
+    queue::{Batch, QUEUE_RECORDS, Queue, volume},
     spread,
 };
 use crate::{
@@ -132,7 +132,7 @@ impl Session {
         );
         let socket = socket(&link);
         let books = ledger.join(destination.to_string());
-        let queue = Arc::new(Queue::new(Arc::clone(&books)));
+        let queue = Arc::new(Queue::new(Arc::clone(&books), destination.queue().unwrap_or(QUEUE_RECORDS)));
         if link.is_up() {
             books.session_began(clock::now().unix_millis());
         }
@@ -263,7 +263,7 @@ impl Session {
         self.keep(&batch.records);
         let waiting = self.queue.records() + self.pending.len() as u64;
         if let Pacing::Spread(interval) = self.pacing {
-            self.pace.set_rate(spread::rate(waiting, interval), BURST);
+            self.pace.set_rate(spread::rate(waiting, self.queue.limit(), interval), BURST);
         }
         // The path may have become narrower or wider.
         let limit = self.link.message_limit();

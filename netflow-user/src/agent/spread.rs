@@ -10,13 +10,13 @@ use super::queue::QUEUE_RECORDS;
 /// What every collector takes, in records per second: a receive buffer of the usual 208 KiB holds some 90 datagrams,
 /// which is how much comes at this rate in 40 ms. So long may a busy machine keep a collector from reading.
 pub(super) const CALM: u64 = 50_000;
-/// A burst up to this many records is not worth hurrying for.
+/// A burst up to this many records, half of a queue, is not worth hurrying for.
 const CALM_RECORDS: u64 = QUEUE_RECORDS / 2;
 
-/// Records per second while so many wait: at the calm rate, and what is above half of the queue within four fifths of
+/// Records per second while so many wait in a queue of this limit: at the calm rate, and what is above half of the queue within four fifths of
 /// a drain interval, so that a flow of records that is faster than calm finds its own rate before the queue is full.
-pub(super) fn rate(waiting: u64, interval: Duration) -> u64 {
-    let above = waiting.saturating_sub(CALM_RECORDS);
+pub(super) fn rate(waiting: u64, limit: u64, interval: Duration) -> u64 {
+    let above = waiting.saturating_sub(limit / 2);
     CALM + (above as f64 / (interval.as_secs_f64() * 0.8)) as u64
 }
 
@@ -35,13 +35,13 @@ mod tests {
     /// Records that wait after some seconds in which `arriving` come each second, from `waiting` on.
     fn after(seconds: u32, arriving: u64, waiting: u64) -> u64 {
         (0..seconds * 100).fold(waiting, |waiting, _| {
-            (waiting + arriving / 100).saturating_sub(rate(waiting, INTERVAL) / 100)
+            (waiting + arriving / 100).saturating_sub(rate(waiting, QUEUE_RECORDS, INTERVAL) / 100)
         })
     }
 
     #[test]
     fn a_burst_of_half_a_million_goes_at_the_calm_rate() {
-        assert_eq!(rate(500_000, INTERVAL), CALM);
+        assert_eq!(rate(500_000, QUEUE_RECORDS, INTERVAL), CALM);
         assert!(after(10, 0, 500_000) == 0 && after(9, 0, 500_000) > 0);
     }
 
@@ -50,7 +50,7 @@ mod tests {
         for arriving in [60_000, 200_000, 600_000] {
             let waiting = after(60, arriving, 0);
             assert!(waiting < QUEUE_RECORDS, "{arriving}: {waiting}");
-            assert!(rate(waiting, INTERVAL).abs_diff(arriving) < arriving / 20, "{arriving}");
+            assert!(rate(waiting, QUEUE_RECORDS, INTERVAL).abs_diff(arriving) < arriving / 20, "{arriving}");
         }
     }
 

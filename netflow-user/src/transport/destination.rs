@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::error::TransportError;
@@ -71,17 +72,9 @@ impl TransportKind {
     }
 }
 
-/// One collector with nothing left open but the address behind its name.
+/// What may be said of a collector beside its place.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub struct Destination {
-    /// What carries messages there.
-    pub transport: TransportKind,
-    /// A name or an address, IPv6 without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// What to send there.
-    pub protocol: ExportProtocol,
+pub struct DestinationOptions {
     /// What the socket is to be like.
     pub socket: SocketOptions,
     /// Certificates, for TLS and DTLS.
@@ -96,6 +89,38 @@ pub struct Destination {
     pub preset: Option<String>,
     /// Where messages wait while the Collector is away.
     pub spool: SpoolOptions,
+    /// Records that wait for it at most, if that is said.
+    pub queue: Option<NonZeroU64>,
+}
+
+impl Default for DestinationOptions {
+    fn default() -> Self {
+        Self {
+            socket: SocketOptions::default(),
+            tls: TlsOptions::default(),
+            retry: DEFAULT_RETRY,
+            timeout: DEFAULT_TIMEOUT,
+            resolve_interval: DEFAULT_RESOLVE_INTERVAL,
+            preset: None,
+            spool: SpoolOptions::default(),
+            queue: None,
+        }
+    }
+}
+
+/// One collector with nothing left open but the address behind its name.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Destination {
+    /// What carries messages there.
+    pub transport: TransportKind,
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What to send there.
+    pub protocol: ExportProtocol,
+    /// All else that may be said of it.
+    pub options: DestinationOptions,
 }
 
 impl Destination {
@@ -106,13 +131,7 @@ impl Destination {
             host: host.into(),
             port,
             protocol,
-            socket: SocketOptions::default(),
-            tls: TlsOptions::default(),
-            retry: DEFAULT_RETRY,
-            timeout: DEFAULT_TIMEOUT,
-            resolve_interval: DEFAULT_RESOLVE_INTERVAL,
-            preset: None,
-            spool: SpoolOptions::default(),
+            options: DestinationOptions::default(),
         }
     }
 
@@ -125,13 +144,13 @@ impl Destination {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         let mut others = 0;
         for address in found {
-            if !self.socket.reaches(address.ip()) {
+            if !self.options.socket.reaches(address.ip()) {
                 others += 1;
             } else if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
-        match (addresses.is_empty(), self.socket.bind) {
+        match (addresses.is_empty(), self.options.socket.bind) {
             (false, _) => Ok(addresses),
             (true, Some(bind)) if others > 0 => Err(TransportError::NoAddressFor {
                 destination: self.to_string(),
@@ -192,9 +211,9 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_the_bound_one_cannot_reach_is_not_taken() {
         let mut destination = destination("192.0.2.7");
-        destination.socket.bind = Some("192.0.2.1".parse().unwrap());
+        destination.options.socket.bind = Some("192.0.2.1".parse().unwrap());
         assert_eq!(destination.resolve().await.unwrap().len(), 1);
-        destination.socket.bind = Some("2001:db8::1".parse().unwrap());
+        destination.options.socket.bind = Some("2001:db8::1".parse().unwrap());
         assert_eq!(
             destination.resolve().await.unwrap_err().to_string(),
             "collector 192.0.2.7:4739: '192.0.2.7' has no IPv6 address, and bind=2001:db8::1 reaches no other"

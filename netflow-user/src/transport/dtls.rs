@@ -135,7 +135,7 @@ impl DtlsTransport {
     pub fn give_up(&mut self, now: MonotonicNanos) -> Duration {
         self.counters = self.counters();
         self.connection = None;
-        let wait = wait(self.destination.retry, self.failures);
+        let wait = wait(self.destination.options.retry, self.failures);
         self.due = self.last_attempt.map_or(now, |last| last.plus(wait)).max(now);
         self.due.since(now)
     }
@@ -156,7 +156,7 @@ impl DtlsTransport {
                             self.failures = 0;
                             self.connection = Some(next);
                             // DTLS-4: whether it is still who it was shows in the next one.
-                            self.due = clock().plus(self.destination.resolve_interval);
+                            self.due = clock().plus(self.destination.options.resolve_interval);
                             return Event::Connected;
                         }
                         Err(error) => {
@@ -259,10 +259,10 @@ async fn connect_to(
     message_size: Option<usize>,
 ) -> Result<Connection, TransportError> {
     let message_size = message_size.map(|octets| octets.saturating_add(OVERHEAD));
-    let mut udp = UdpTransport::connect(peer, &destination.socket, message_size)?;
+    let mut udp = UdpTransport::connect(peer, &destination.options.socket, message_size)?;
     let failed = |reason| TransportError::Handshake { peer, protocol: "DTLS", reason };
     let mut engine = settings.engine(udp.message_limit()).map_err(failed)?;
-    match timeout(destination.timeout, shake(&mut udp, &mut engine)).await {
+    match timeout(destination.options.timeout, shake(&mut udp, &mut engine)).await {
         Ok(Ok(())) => Ok(Connection { udp, engine }),
         Ok(Err(reason)) => Err(failed(reason)),
         Err(_) => Err(failed("it did not answer in time".to_owned())),

@@ -58,7 +58,7 @@ struct Datagrams {
 impl Settings {
     /// Reads the files that the destination names. Done anew for each connection, new certificates hold from then on.
     pub(super) fn new(destination: &Destination) -> Result<Self, TransportError> {
-        let options = &destination.tls;
+        let options = &destination.options.tls;
         let name = options.name.clone().unwrap_or_else(|| destination.host.clone());
         let (authorities, identity) = (authorities(options)?, Identity::read(options)?);
         if let Some(identity) = &identity

@@ -1,6 +1,6 @@
 //! Any transport: where messages go, and the way there.
 
-use std::{fmt, net::SocketAddr, str::FromStr as _, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU64, str::FromStr as _, time::Duration};
 
 use super::{
     burst::Burst,
@@ -46,8 +46,16 @@ impl Target {
     pub fn spool(&self) -> Option<&SpoolOptions> {
         match self {
             Self::Collector(destination) => {
-                Some(&destination.spool).filter(|spool| spool.directory.is_some())
+                Some(&destination.options.spool).filter(|spool| spool.directory.is_some())
             }
+            Self::File(_) | Self::Json(_) => None,
+        }
+    }
+
+    /// Records that wait for it at most, if the operator says so.
+    pub fn queue(&self) -> Option<u64> {
+        match self {
+            Self::Collector(destination) => destination.options.queue.map(NonZeroU64::get),
             Self::File(_) | Self::Json(_) => None,
         }
     }
@@ -60,7 +68,7 @@ impl Target {
     /// The Collector's program, where messages are to be made for it.
     pub fn preset(&self) -> Option<&str> {
         match self {
-            Self::Collector(destination) => destination.preset.as_deref(),
+            Self::Collector(destination) => destination.options.preset.as_deref(),
             Self::File(_) | Self::Json(_) => None,
         }
     }

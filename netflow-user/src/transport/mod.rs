@@ -36,7 +36,7 @@ mod url;
 mod url_key;
 
 pub use burst::Burst;
-pub use destination::{Destination, TransportKind};
+pub use destination::{Destination, DestinationOptions, TransportKind};
 pub use dtls::DtlsTransport;
 pub use error::TransportError;
 pub use file::{Content, FileTarget, FileTransport, Sync};

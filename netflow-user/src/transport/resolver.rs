@@ -57,8 +57,8 @@ impl Resolver {
         loop {
             let Some(lookup) = &mut self.lookup else {
                 let (last, known) = *self.last.get_or_insert((clock(), trouble));
-                let wait = if trouble > known { SOON } else { self.destination.resolve_interval };
-                let wait = last.plus(wait.min(self.destination.resolve_interval)).since(clock());
+                let wait = if trouble > known { SOON } else { self.destination.options.resolve_interval };
+                let wait = last.plus(wait.min(self.destination.options.resolve_interval)).since(clock());
                 if wait > Duration::ZERO {
                     tokio::time::sleep(wait.min(LOOK)).await;
                     continue;
@@ -104,7 +104,7 @@ mod tests {
 
     fn resolver(host: &str) -> Option<Resolver> {
         let mut destination = Destination::udp(host, 4739, ExportProtocol::Ipfix);
-        destination.resolve_interval = Duration::from_secs(1);
+        destination.options.resolve_interval = Duration::from_secs(1);
         Resolver::new(&destination)
     }
 

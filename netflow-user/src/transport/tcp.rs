@@ -180,7 +180,7 @@ impl TcpTransport {
             sending.await
         } else {
             // TCP's socket notices by itself.
-            let result = tokio::time::timeout(self.destination.timeout, sending).await;
+            let result = tokio::time::timeout(self.destination.options.timeout, sending).await;
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         };
         result.map_err(|source| self.lost(source))
@@ -191,7 +191,7 @@ impl TcpTransport {
         if let State::Waiting(due) = self.state {
             return due.since(now);
         }
-        let wait = wait(self.destination.retry, self.failures);
+        let wait = wait(self.destination.options.retry, self.failures);
         let due = self.last_attempt.map_or(now, |last| last.plus(wait)).max(now);
         self.state = State::Waiting(due);
         due.since(now)
@@ -330,9 +330,9 @@ async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Conne
     let failed = |source| TransportError::Connect { peer, source };
     let tells = destination.transport != TransportKind::Sctp;
     let socket = if tells { socket(destination, peer) } else { sctp::socket(peer) }.map_err(failed)?;
-    destination.socket.apply(&socket, peer)?;
+    destination.options.socket.apply(&socket, peer)?;
     let connecting = TcpSocket::from_std_stream(socket.into()).connect(peer);
-    let stream = match tokio::time::timeout(destination.timeout, connecting).await {
+    let stream = match tokio::time::timeout(destination.options.timeout, connecting).await {
         Ok(result) => result.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
     };
@@ -353,8 +353,8 @@ fn socket(destination: &Destination, peer: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     // Messages are written whole.
     SockRef::from(&socket).set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(destination.timeout))?;
-    let probe = (destination.timeout / 3).max(Duration::from_secs(1));
+    socket.set_tcp_user_timeout(Some(destination.options.timeout))?;
+    let probe = (destination.options.timeout / 3).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(probe).with_interval(probe).with_retries(2);
     socket.set_tcp_keepalive(&keepalive)?;
     Ok(socket)

@@ -41,7 +41,7 @@ impl TlsClient {
     /// # Errors
     /// A file that is no use.
     pub fn new(destination: &Destination) -> Result<Self, TransportError> {
-        let options = &destination.tls;
+        let options = &destination.options.tls;
         let name = options.name.as_ref().unwrap_or(&destination.host);
         let name = ServerName::try_from(name.clone())
             .map_err(|_| TransportError::NoReferenceIdentity { destination: destination.to_string() })?;
@@ -66,7 +66,11 @@ impl TlsClient {
         };
         // Each connection is to see the certificate.
         config.resumption = Resumption::disabled();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, timeout: destination.timeout })
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+            timeout: destination.options.timeout,
+        })
     }
 
     /// Shakes hands over a connection to `peer`; returns once the peer has had the time to refuse.

@@ -98,7 +98,7 @@ impl UdpTransport {
     ) -> Result<Self, TransportError> {
         let mut first_error = None;
         for peer in destination.resolve().await? {
-            match Self::connect(peer, &destination.socket, message_size) {
+            match Self::connect(peer, &destination.options.socket, message_size) {
                 Ok(transport) => {
                     let resolver = Resolver::new(destination).map(Box::new);
                     return Ok(Self { resolver, ..transport });
@@ -161,7 +161,7 @@ impl UdpTransport {
         loop {
             let Some(resolver) = &mut self.resolver else { return std::future::pending().await };
             let found = resolver.changed(self.peer, trouble, &clock).await;
-            let options = &resolver.destination().socket;
+            let options = &resolver.destination().options.socket;
             for peer in found {
                 match Self::connect(peer, options, self.message_size) {
                     Ok(Self { socket, .. }) => {

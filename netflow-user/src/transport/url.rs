@@ -4,17 +4,12 @@
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;
-use std::time::Duration;
 
 use url::{Host, ParseError, Url};
 
-use super::destination::{
-    DEFAULT_RESOLVE_INTERVAL, DEFAULT_RETRY, DEFAULT_TIMEOUT, Destination, TransportKind,
-};
+use super::destination::{Destination, DestinationOptions, TransportKind};
 use super::error::TransportError;
-use super::socket_options::SocketOptions;
 use super::spool_options::SpoolOptions;
-use super::tls_options::TlsOptions;
 use super::url_key::{self, KEYS};
 
 /// The protocol a collector is to receive.
@@ -59,38 +54,14 @@ pub struct CollectorUrl {
     pub port: Option<u16>,
     /// The protocol, if one was given.
     pub protocol: Option<ExportProtocol>,
-    /// What the socket is to be like.
-    pub socket: SocketOptions,
-    /// Certificates.
-    pub tls: TlsOptions,
-    /// From one attempt to connect to the next.
-    pub retry: Duration,
-    /// For a connection to come about, and for octets to be acknowledged.
-    pub timeout: Duration,
-    /// How often the name is resolved again.
-    pub resolve_interval: Duration,
-    /// The Collector's program, where messages are to be made for it.
-    pub preset: Option<String>,
-    /// Where messages wait while the Collector is away.
-    pub spool: SpoolOptions,
+    /// All else.
+    pub options: DestinationOptions,
 }
 
 impl CollectorUrl {
     /// `host` alone, all else being the default.
     fn new(transport: TransportKind, host: String) -> Self {
-        Self {
-            transport,
-            host,
-            port: None,
-            protocol: None,
-            socket: SocketOptions::default(),
-            tls: TlsOptions::default(),
-            retry: DEFAULT_RETRY,
-            timeout: DEFAULT_TIMEOUT,
-            resolve_interval: DEFAULT_RESOLVE_INTERVAL,
-            preset: None,
-            spool: SpoolOptions::default(),
-        }
+        Self { transport, host, port: None, protocol: None, options: DestinationOptions::default() }
     }
 
     /// The destination this URL means where `protocol` is the general choice.
@@ -104,13 +75,7 @@ impl CollectorUrl {
             port: self.port.unwrap_or(self.transport.default_port(protocol)),
             host: self.host,
             protocol,
-            socket: self.socket,
-            tls: self.tls,
-            retry: self.retry,
-            timeout: self.timeout,
-            resolve_interval: self.resolve_interval,
-            preset: self.preset,
-            spool: self.spool,
+            options: self.options,
         };
         if self.transport == TransportKind::Udp || protocol == ExportProtocol::Ipfix {
             return Ok(destination);
@@ -143,10 +108,10 @@ impl CollectorUrl {
             seen.push(key.name);
             (key.set)(self, &value)?;
         }
-        if self.tls.key.is_some() && self.tls.cert.is_none() {
+        if self.options.tls.key.is_some() && self.options.tls.cert.is_none() {
             return Err("key is the private key of a certificate, and cert is missing".to_owned());
         }
-        if self.spool.directory.is_none() && self.spool != SpoolOptions::default() {
+        if self.options.spool.directory.is_none() && self.options.spool != SpoolOptions::default() {
             return Err("spool-size and spool-rate are those of a spool, and spool is missing".to_owned());
         }
         Ok(())
@@ -204,7 +169,10 @@ fn with_scheme(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::time::Duration;
+
     use super::*;
+    use crate::transport::SocketOptions;
 
     #[test]
     fn good_urls_give_host_port_and_protocol() {
@@ -243,13 +211,16 @@ mod tests {
             dscp: Some(46),
             ttl: Some(3.try_into().unwrap()),
         };
-        assert_eq!(url.socket, socket);
-        let times = [url.retry, url.timeout, url.resolve_interval];
+        assert_eq!(url.options.socket, socket);
+        let times = [url.options.retry, url.options.timeout, url.options.resolve_interval];
         assert_eq!(times, [120, 5, 3600].map(Duration::from_secs));
-        assert_eq!(url.tls.ca, Some("/etc/ca.pem".into()));
-        assert_eq!((url.tls.cert, url.tls.key), (Some("c.pem".into()), Some("/k .pem".into())));
-        assert_eq!(url.tls.name.as_deref(), Some("c.example"));
-        assert_eq!(url.tls.fingerprints.len(), 2);
+        assert_eq!(url.options.tls.ca, Some("/etc/ca.pem".into()));
+        assert_eq!(
+            (url.options.tls.cert, url.options.tls.key),
+            (Some("c.pem".into()), Some("/k .pem".into()))
+        );
+        assert_eq!(url.options.tls.name.as_deref(), Some("c.example"));
+        assert_eq!(url.options.tls.fingerprints.len(), 2);
     }
 
     #[test]
@@ -268,7 +239,7 @@ mod tests {
             ("udp://host?protocol", "unknown protocol '', known are ipfix, v9 and v5"),
             (
                 "udp://host?color=red",
-                "unknown option 'color', known are protocol, preset, bind, interface, dscp, ttl and resolve",
+                "unknown option 'color', known are protocol, preset, queue, bind, interface, dscp, ttl and resolve",
             ),
             ("udp://host?protocol=v9&mtu=1", "unknown option 'mtu'"),
             ("udp://host?dscp=1&dscp=1", "option 'dscp' is given twice"),
@@ -285,6 +256,7 @@ mod tests {
             ("tcp://host?ca=a", "option 'ca' has no meaning for tcp"),
             ("sctp://host?name=a", "option 'name' has no meaning for sctp"),
             ("udp://host?retry=1m", "option 'retry' has no meaning for udp"),
+            ("tcp://host?queue=0", "queue is a number of records from 2048 on, not '0'"),
             ("tcp://host?retry=0", "retry is a time from 1s to 30days as 90s, not '0'"),
             ("tcp://host?timeout=1y", "timeout is a time from 1s"),
             ("tcp://host?resolve=often", "resolve is a time from 1s"),

@@ -1,7 +1,7 @@
 //! The keys that a collector's URL may have behind its question mark: one table, and nothing about them elsewhere.
 
 use std::net::IpAddr;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) struct UrlKey {
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest: what the kernel's timers take as milliseconds of 32 bits, with room.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Records of two batches: one of them waits while the other is sent.
+const SHORTEST_QUEUE: NonZeroU64 = NonZeroU64::new(2048).unwrap();
 /// Octets of an interface's name at most (IFNAMSIZ, less the final zero).
 const LONGEST_INTERFACE: usize = 15;
 
@@ -42,10 +44,11 @@ pub(super) const KEYS: &[UrlKey] = &[
         repeats: false,
         set: |url, text| {
             // Which there are is known where messages are made.
-            url.preset = Some(text.to_owned());
+            url.options.preset = Some(text.to_owned());
             Ok(())
         },
     },
+    UrlKey { name: "queue", of: EVERY, repeats: false, set: queue },
     UrlKey { name: "bind", of: EVERY, repeats: false, set: bind },
     UrlKey { name: "interface", of: EVERY, repeats: false, set: interface },
     UrlKey { name: "dscp", of: EVERY, repeats: false, set: dscp },
@@ -54,46 +57,56 @@ pub(super) const KEYS: &[UrlKey] = &[
         name: "resolve",
         of: EVERY,
         repeats: false,
-        set: |url, text| time("resolve", text, &mut url.resolve_interval),
+        set: |url, text| time("resolve", text, &mut url.options.resolve_interval),
     },
     UrlKey {
         name: "retry",
         of: CONNECTED,
         repeats: false,
-        set: |url, text| time("retry", text, &mut url.retry),
+        set: |url, text| time("retry", text, &mut url.options.retry),
     },
     UrlKey {
         name: "timeout",
         of: CONNECTED,
         repeats: false,
-        set: |url, text| time("timeout", text, &mut url.timeout),
+        set: |url, text| time("timeout", text, &mut url.options.timeout),
     },
     UrlKey {
         name: "spool",
         of: RELIABLE,
         repeats: false,
-        set: |url, text| directory("spool", text, &mut url.spool.directory),
+        set: |url, text| directory("spool", text, &mut url.options.spool.directory),
     },
     UrlKey {
         name: "spool-size",
         of: RELIABLE,
         repeats: false,
-        set: |url, text| octets("spool-size", text, &mut url.spool.size),
+        set: |url, text| octets("spool-size", text, &mut url.options.spool.size),
     },
     UrlKey {
         name: "spool-rate",
         of: RELIABLE,
         repeats: false,
-        set: |url, text| octets("spool-rate", text, &mut url.spool.rate),
+        set: |url, text| octets("spool-rate", text, &mut url.options.spool.rate),
     },
-    UrlKey { name: "ca", of: SECURE, repeats: false, set: |url, text| file("ca", text, &mut url.tls.ca) },
+    UrlKey {
+        name: "ca",
+        of: SECURE,
+        repeats: false,
+        set: |url, text| file("ca", text, &mut url.options.tls.ca),
+    },
     UrlKey {
         name: "cert",
         of: SECURE,
         repeats: false,
-        set: |url, text| file("cert", text, &mut url.tls.cert),
+        set: |url, text| file("cert", text, &mut url.options.tls.cert),
     },
-    UrlKey { name: "key", of: SECURE, repeats: false, set: |url, text| file("key", text, &mut url.tls.key) },
+    UrlKey {
+        name: "key",
+        of: SECURE,
+        repeats: false,
+        set: |url, text| file("key", text, &mut url.options.tls.key),
+    },
     UrlKey { name: "name", of: SECURE, repeats: false, set: name },
     UrlKey { name: "fingerprint", of: SECURE, repeats: true, set: fingerprint },
 ];
@@ -124,7 +137,7 @@ fn bind(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     {
         return Err(format!("from {address} nothing can be sent to {host}: one is IPv4, the other IPv6"));
     }
-    url.socket.bind = Some(address);
+    url.options.socket.bind = Some(address);
     Ok(())
 }
 
@@ -133,19 +146,29 @@ fn interface(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > LONGEST_INTERFACE || text.contains(odd) {
         return Err(format!("interface is the name of an interface, '{text}' cannot be one"));
     }
-    url.socket.interface = Some(text.to_owned());
+    url.options.socket.interface = Some(text.to_owned());
     Ok(())
 }
 
 fn dscp(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     let value = text.parse::<u8>().ok().filter(|value| *value <= 63);
-    url.socket.dscp = Some(value.ok_or_else(|| format!("dscp is a number from 0 to 63, not '{text}'"))?);
+    url.options.socket.dscp =
+        Some(value.ok_or_else(|| format!("dscp is a number from 0 to 63, not '{text}'"))?);
+    Ok(())
+}
+
+fn queue(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
+    let records = text.parse().ok().filter(|records: &NonZeroU64| *records >= SHORTEST_QUEUE);
+    url.options.queue = Some(
+        records
+            .ok_or_else(|| format!("queue is a number of records from {SHORTEST_QUEUE} on, not '{text}'"))?,
+    );
     Ok(())
 }
 
 fn ttl(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     let value = text.parse::<NonZeroU8>();
-    url.socket.ttl = Some(value.map_err(|_| format!("ttl is a number from 1 to 255, not '{text}'"))?);
+    url.options.socket.ttl = Some(value.map_err(|_| format!("ttl is a number from 1 to 255, not '{text}'"))?);
     Ok(())
 }
 
@@ -185,13 +208,13 @@ fn name(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     if !is_good {
         return Err(format!("name is a DNS name or an address of the certificate, '{text}' is neither"));
     }
-    url.tls.name = Some(text.to_owned());
+    url.options.tls.name = Some(text.to_owned());
     Ok(())
 }
 
 fn fingerprint(url: &mut CollectorUrl, text: &str) -> Result<(), String> {
     let wrong =
         || format!("fingerprint is the SHA-256 of a certificate, 64 hexadecimal digits, not '{text}'");
-    url.tls.fingerprints.push(Fingerprint::parse(text).ok_or_else(wrong)?);
+    url.options.tls.fingerprints.push(Fingerprint::parse(text).ok_or_else(wrong)?);
     Ok(())
 }

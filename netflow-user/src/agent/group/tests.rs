@@ -41,7 +41,7 @@ fn record(key: FlowKey) -> FlowRecord {
 fn group(mode: CollectorMode, members: usize) -> (Dispatch, Ledger) {
     let mut ledger = Ledger::new();
     let queues: Vec<_> = (0..members)
-        .map(|number| Arc::new(Queue::new(ledger.join(format!("192.0.2.{number}:4739")))))
+        .map(|number| Arc::new(Queue::new(ledger.join(format!("192.0.2.{number}:4739")), QUEUE_RECORDS)))
         .collect();
     let members: Vec<usize> = (0..members).collect();
     ledger.share("x", &members);

@@ -62,7 +62,7 @@ pub(super) fn session_of(protocol: ExportProtocol, link: Link, books: Arc<Destin
         }
     };
     Session {
-        queue: Arc::new(Queue::new(Arc::clone(&books))),
+        queue: Arc::new(Queue::new(Arc::clone(&books), QUEUE_RECORDS)),
         books,
         messages,
         link,

@@ -32,9 +32,9 @@ impl Scene {
         let mut destination =
             Destination::udp(address.ip().to_string(), address.port(), ExportProtocol::Ipfix);
         destination.transport = TransportKind::Dtls;
-        destination.timeout = Duration::from_secs(10);
-        destination.tls.ca = Some(self.directory.join("ca.pem"));
-        destination.tls.name = Some("localhost".to_owned());
+        destination.options.timeout = Duration::from_secs(10);
+        destination.options.tls.ca = Some(self.directory.join("ca.pem"));
+        destination.options.tls.name = Some("localhost".to_owned());
         destination
     }
 }
@@ -119,7 +119,7 @@ async fn a_message_is_a_record_and_a_datagram_within_the_limit() {
     let mut destination = scene.destination(socket.local_addr().unwrap());
     let server = scene.authority.issue(&Leaf::SERVER).unwrap().write(&scene.directory, "server").unwrap();
     let own = scene.authority.issue(&Leaf::CLIENT).unwrap().write(&scene.directory, "own").unwrap();
-    destination.tls.cert = Some(own);
+    destination.options.tls.cert = Some(own);
     let serving = serve(socket, server, Some(scene.directory.join("ca.pem")));
     let mut transport = DtlsTransport::new(&destination, None).unwrap();
     assert!(transport.send(b"early").await.is_err());
@@ -201,8 +201,8 @@ async fn only_certificates_on_the_list_are_sent_to_and_those_need_no_authority()
     for (i, (shown, refused)) in cases.into_iter().enumerate() {
         let socket = StdSocket::bind("127.0.0.1:0").unwrap();
         let mut destination = scene.destination(socket.local_addr().unwrap());
-        destination.tls.ca = None;
-        destination.tls.fingerprints = list.to_vec();
+        destination.options.tls.ca = None;
+        destination.options.tls.fingerprints = list.to_vec();
         let serving = serve(socket, shown.write(&scene.directory, &i.to_string()).unwrap(), None);
         let mut transport = DtlsTransport::new(&destination, None).unwrap();
         match (event(&mut transport).await, refused) {
@@ -223,7 +223,7 @@ async fn who_is_not_there_or_speaks_something_else_is_given_up_in_time() {
     let scene = Scene::new("away");
     let socket = StdSocket::bind("127.0.0.1:0").unwrap();
     let mut destination = scene.destination(socket.local_addr().unwrap());
-    destination.timeout = Duration::from_secs(1);
+    destination.options.timeout = Duration::from_secs(1);
     let mut transport = DtlsTransport::new(&destination, None).unwrap();
     let Event::Disconnected(error) = event(&mut transport).await else { panic!("connected") };
     assert!(error.to_string().ends_with("it did not answer in time"), "{error}");
@@ -242,7 +242,7 @@ async fn a_collector_that_came_back_is_found_by_the_next_handshake() {
     let socket = StdSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let mut destination = scene.destination(address);
-    destination.resolve_interval = Duration::from_secs(1);
+    destination.options.resolve_interval = Duration::from_secs(1);
     let server = scene.authority.issue(&Leaf::SERVER).unwrap().write(&scene.directory, "server").unwrap();
     let serving = thread::spawn(move || {
         let first = accept(socket, &server, None, 1);
@@ -272,7 +272,7 @@ async fn only_cipher_suites_that_authenticate_encrypt_and_protect_are_offered() 
     let socket = StdSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut destination = scene.destination(socket.local_addr().unwrap());
-    destination.timeout = Duration::from_secs(1);
+    destination.options.timeout = Duration::from_secs(1);
     let mut transport = DtlsTransport::new(&destination, None).unwrap();
     assert!(matches!(event(&mut transport).await, Event::Disconnected(_)));
     let mut hello = [0; 2048];

@@ -11,11 +11,11 @@ fn now() -> MonotonicNanos {
 }
 
 fn transport(address: SocketAddr) -> TcpTransport {
-    let destination = Destination {
+    let mut destination = Destination {
         transport: TransportKind::Tcp,
-        timeout: Duration::from_secs(20),
         ..Destination::udp(address.ip().to_string(), address.port(), ExportProtocol::Ipfix)
     };
+    destination.options.timeout = Duration::from_secs(20);
     TcpTransport::new(&destination, None).unwrap()
 }
 
@@ -99,7 +99,7 @@ async fn attempts_that_fail_are_told_and_come_ever_later() {
     let mut shortest = Duration::ZERO;
     for failures in 1..8 {
         transport.failures = failures;
-        let wait = wait(transport.destination.retry, transport.failures);
+        let wait = wait(transport.destination.options.retry, transport.failures);
         assert!(wait >= Duration::from_secs(60) && wait <= Duration::from_secs(75 * 8), "{wait:?}");
         assert!(wait >= shortest.saturating_sub(Duration::from_secs(15)), "{wait:?}");
         shortest = wait;

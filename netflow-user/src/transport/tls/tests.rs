@@ -32,8 +32,8 @@ impl Scene {
     fn destination(&self) -> Destination {
         let mut destination = Destination::udp("localhost", 4740, ExportProtocol::Ipfix);
         destination.transport = TransportKind::Tls;
-        destination.timeout = Duration::from_secs(20);
-        destination.tls.ca = Some(self.directory.join("ca.pem"));
+        destination.options.timeout = Duration::from_secs(20);
+        destination.options.tls.ca = Some(self.directory.join("ca.pem"));
         destination
     }
 
@@ -99,7 +99,7 @@ async fn a_collector_that_is_who_it_should_be_is_sent_to_by_either_version() {
     let server = scene.authority.issue(&Leaf::SERVER).unwrap();
     let mut destination = scene.destination();
     let own = scene.authority.issue(&Leaf::CLIENT).unwrap();
-    destination.tls.cert = Some(own.write(&scene.directory, "own").unwrap());
+    destination.options.tls.cert = Some(own.write(&scene.directory, "own").unwrap());
     for host in ["localhost", "127.0.0.1", "::1"] {
         destination.host = host.to_owned();
         for version in BOTH {
@@ -152,7 +152,7 @@ async fn a_certificate_that_signs_itself_is_good_where_it_is_the_one_that_is_tru
             (Leaf::EXPIRED, Some("has expired")),
         ] {
             let shown = named(&leaf, is_authority);
-            destination.tls.ca = Some(shown.write(&scene.directory, "itself").unwrap());
+            destination.options.tls.ca = Some(shown.write(&scene.directory, "itself").unwrap());
             let (result, read) = exchange(&destination, scene.server(&shown, false, &BOTH)).await;
             match refused {
                 None => assert_eq!((result, read.as_slice()), (Ok(()), b"message".as_slice())),
@@ -182,7 +182,7 @@ async fn a_collector_that_wants_a_certificate_gets_nothing_without_one() {
     }
     let mut destination = scene.destination();
     let foreign = scene.stranger.issue(&Leaf::CLIENT).unwrap();
-    destination.tls.cert = Some(foreign.write(&scene.directory, "foreign").unwrap());
+    destination.options.tls.cert = Some(foreign.write(&scene.directory, "foreign").unwrap());
     for version in BOTH {
         let (result, read) = exchange(&destination, scene.server(&server, true, &[version])).await;
         let said = result.unwrap_err();
@@ -199,7 +199,7 @@ async fn only_certificates_on_the_list_are_sent_to() {
     let vouched = scene.authority.issue(&Leaf::SERVER).unwrap();
     let old = Leaf::EXPIRED.self_signed().unwrap();
     let mut destination = scene.destination();
-    destination.tls.fingerprints =
+    destination.options.tls.fingerprints =
         vec![fingerprint(&vouched.der), fingerprint(&alone.der), fingerprint(&old.der)];
     let said = async |destination: &Destination, shown: &Made| {
         exchange(destination, scene.server(shown, false, &BOTH)).await.0
@@ -208,13 +208,13 @@ async fn only_certificates_on_the_list_are_sent_to() {
     assert!(said(&destination, &alone).await.unwrap_err().contains("no authority"));
     let other = scene.authority.issue(&Leaf::SERVER).unwrap();
     assert!(said(&destination, &other).await.unwrap_err().contains("is none of those allowed"));
-    destination.tls.ca = None;
+    destination.options.tls.ca = None;
     assert_eq!(said(&destination, &alone).await, Ok(()));
     assert_eq!(said(&destination, &vouched).await, Ok(()));
     assert!(said(&destination, &old).await.unwrap_err().contains("has expired"));
     destination.host = "other.example".to_owned();
     assert!(said(&destination, &alone).await.unwrap_err().contains("is not for 'other.example'"));
-    destination.tls.name = Some("localhost".to_owned());
+    destination.options.tls.name = Some("localhost".to_owned());
     assert_eq!(said(&destination, &alone).await, Ok(()));
 }
 
@@ -223,7 +223,7 @@ async fn what_does_not_speak_tls_gets_nothing_and_does_not_hold_up() {
     // TLS-10
     let scene = Scene::new("plain");
     let mut destination = scene.destination();
-    destination.timeout = Duration::from_secs(1);
+    destination.options.timeout = Duration::from_secs(1);
     let client = TlsClient::new(&destination).unwrap();
     let peer = "127.0.0.1:4740".parse().unwrap();
     for (answer, reason) in [
