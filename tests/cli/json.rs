@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::agent::binary;
 use tests::ledger::Ledger;
 use tests::process::{Process, command};
 
-use crate::support::{assert_refused, flows, netflow, write_pcap};
+use crate::support::{assert_refused, flows, netflow, wait, write_pcap};
 
 fn file_of(directory: &Path, suffix: &str) -> PathBuf {
     let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -87,13 +86,7 @@ fn a_reader_that_takes_nothing_holds_up_neither_the_end_nor_the_others() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(50));
-    }
-    let ended = child.try_wait().unwrap();
-    let _ = child.kill();
-    let _ = child.wait();
+    let ended = wait(&mut child, Duration::from_secs(60));
     assert_eq!(ended.and_then(|status| status.code()), Some(0), "it hangs");
     let ledger = Ledger::read(&ledger).unwrap();
     let of = |what: &str| ledger.number(&format!("/destinations/{what}")).unwrap();

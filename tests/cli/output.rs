@@ -1,7 +1,6 @@
 //! What goes to standard output and to standard error, and readers that leave or sleep.
 
 use std::process::Stdio;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,8 +9,8 @@ use tests::lab::MONITOR_INTERFACE;
 use tests::process::{Process, command};
 
 use crate::support::{
-    TEN_FLOWS_PACKETS, assert_clean, assert_stopped, flows, lab, netflow, send_ten_flows, start, wait_until,
-    wait_until_seen, write_pcap,
+    TEN_FLOWS_PACKETS, assert_clean, assert_stopped, flows, lab, netflow, send_ten_flows, start, wait,
+    wait_until, wait_until_seen, write_pcap,
 };
 
 fn json_lines(text: &str) -> Vec<Value> {
@@ -79,13 +78,7 @@ fn a_reader_that_takes_nothing_does_not_keep_the_command() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(40);
-    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(50));
-    }
-    let ended = child.try_wait().unwrap();
-    let _ = child.kill();
-    let _ = child.wait();
+    let ended = wait(&mut child, Duration::from_secs(40));
     assert_eq!(ended.and_then(|status| status.code()), Some(0), "it hangs");
 }
 

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tests::agent::binary;
 use tests::process::{COMMAND_TIMEOUT, Process, command, run};
 
-use crate::support::{assert_refused, flows, netflow, write_pcap};
+use crate::support::{assert_refused, flows, netflow, wait, write_pcap};
 
 const FLOWS: u16 = 3000;
 
@@ -65,12 +65,7 @@ fn feed(program: &str, arguments: &[String], file: &Path) {
         rest = behind;
     }
     drop(stdin);
-    let deadline = Instant::now() + COMMAND_TIMEOUT;
-    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
+    wait(&mut child, COMMAND_TIMEOUT);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Runs the binary to its end, and looks at what it left on an interface.
 
 use std::path::Path;
+use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,18 @@ pub fn assert_clean(namespace: &Namespace) {
     let net = namespace.run("bpftool", &["-j", "net", "show"]).unwrap().stdout;
     let net: Value = serde_json::from_str(&net).unwrap();
     assert_eq!(net[0]["xdp"].as_array().map(Vec::len), Some(0), "{net}");
+}
+
+/// How a program ended by itself within a time; if not, it is ended.
+pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + patience;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    ended
 }
 
 /// Waits until something holds.

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use tempfile::TempDir;
 use tests::agent::{AgentProcess, binary};
+use tests::judges::sums_of_file;
 use tests::lab::{MONITOR_INTERFACE, Namespace};
-use tests::process::{command, run};
 
 use super::{COLLECTOR, Path, SENT};
 
@@ -64,15 +64,15 @@ impl Peer {
         self.state.stalls.store(stalls, Ordering::Relaxed);
     }
 
-    /// Ends it without further reading; records that tshark finds in what came.
+    /// Ends it without further reading; packets of the records that tshark finds in what came: one in each.
     fn end(&mut self) -> Result<u64> {
         self.state.stop.store(true, Ordering::Relaxed);
         self.task.take().map(JoinHandle::join).transpose().ok();
-        let mut records = 0;
+        let mut packets = 0;
         for entry in fs::read_dir(self.files.path())? {
-            records += by_tshark(&entry?.path())?;
+            packets += sums_of_file(&entry?.path())?.0;
         }
-        Ok(records)
+        Ok(packets)
     }
 }
 
@@ -118,23 +118,6 @@ fn keep(mut stream: TcpStream, mut file: File, number: usize, state: &State) {
             Err(_) => return,
         }
     }
-}
-
-/// Records in what one connection brought.
-fn by_tshark(file: &FilePath) -> Result<u64> {
-    if fs::metadata(file)?.len() == 0 {
-        return Ok(0);
-    }
-    let name = file.to_str().unwrap();
-    let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "_ws.expert.message"];
-    let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
-    let mut records = 0;
-    for line in text.lines() {
-        let (packets, expert) = line.split_once('\t').unwrap_or((line, ""));
-        ensure!(expert.is_empty(), "{name}: {expert}");
-        records += packets.split(',').filter(|packets| !packets.is_empty()).count() as u64;
-    }
-    Ok(records)
 }
 
 fn url(timeout: &str) -> String {

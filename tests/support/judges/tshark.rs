@@ -172,8 +172,11 @@ fn counts(stderr: &str) -> Option<(u64, u64)> {
     Some((received.parse().ok()?, dropped.parse().ok()?))
 }
 
-/// Packets and octets of the records in an IPFIX File.
+/// Packets and octets of the records in an IPFIX File, or in what a connection brought: perhaps nothing.
 pub fn sums_of_file(file: &Path) -> Result<(u64, u64)> {
+    if fs::metadata(file)?.len() == 0 {
+        return Ok((0, 0));
+    }
     let fields = ["-T", "fields", "-e", "cflow.packets", "-e", "cflow.octets", "-e", "_ws.expert.message"];
     let name = file.to_str().context("a path is text")?;
     let text = run(command("tshark", ["-r", name].into_iter().chain(fields)))?.stdout;
