@@ -33,7 +33,7 @@ use crate::{
 /// Records that are sent in one round: what the queue takes.
 const RECORDS: u32 = 1_000_000;
 /// As the meter hands them over.
-const BATCH: usize = 1024;
+const BATCH: usize = Exporter::BATCH;
 /// Records per second of one core.
 const LIMIT: f64 = 2e6;
 /// New flows per second of one core, from the kernel's maps to the socket.
@@ -139,7 +139,11 @@ fn measure(context: &Context, runtime: &Runtime, case: &Case) -> Result<(Rates, 
         let begin = (thread_nanos(), Instant::now());
         let (sent, messages) = runtime.block_on(async {
             let exporter = Exporter::start(target, &config).await?;
-            records.chunks(BATCH).for_each(|batch| exporter.offer(batch));
+            let mut list = Vec::with_capacity(BATCH);
+            records.chunks(BATCH).for_each(|batch| {
+                list.extend_from_slice(batch);
+                exporter.offer(&mut list);
+            });
             anyhow::Ok(exporter.finish(PATIENCE).await)
         })?;
         if round > 0 {
@@ -190,11 +194,10 @@ fn new_flows(context: &Context, runtime: &Runtime) -> Result<(Rates, Table)> {
         cache.expire(now.monotonic, &mut |key, counters, reason| {
             records.push((key, counters).into_record(reason, &now));
             if records.len() == BATCH {
-                exporter.offer(&records);
-                records.clear();
+                exporter.offer(&mut records);
             }
         });
-        exporter.offer(&records);
+        exporter.offer(&mut records);
         let queued = thread_nanos();
         let (sent, _) = runtime.block_on(exporter.finish(PATIENCE));
         if round > 0 {
@@ -304,10 +307,10 @@ mod tests {
         let sink = Sink::open(true).unwrap();
         for protocol in ["ipfix", "v9", "v5"] {
             let config = memory::defaults(&["-c", &sink.url(protocol)]).unwrap().export;
-            let records: Vec<_> = (0..1000).map(|number| record(number, false, &clock::now())).collect();
+            let mut records: Vec<_> = (0..1000).map(|number| record(number, false, &clock::now())).collect();
             let (sent, messages) = runtime.block_on(async {
                 let exporter = Exporter::start(&config.destinations[0], &config).await.unwrap();
-                exporter.offer(&records);
+                exporter.offer(&mut records);
                 exporter.finish(PATIENCE).await
             });
             assert_eq!(sent, 1000, "{protocol}");

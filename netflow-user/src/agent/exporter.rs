@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     AgentError,
-    queue::Batch,
+    batch::{BATCH_RECORDS, Batch, Spare},
     session::{Outlet, Pacing, Session, SessionClock},
 };
 use crate::{
@@ -22,9 +22,13 @@ use crate::{
 pub struct Exporter {
     outlet: Outlet,
     books: Arc<DestinationBooks>,
+    spare: Spare,
 }
 
 impl Exporter {
+    /// Records that the meter hands over at once.
+    pub const BATCH: usize = BATCH_RECORDS;
+
     /// Opens the session to `destination`, with messages as `config` says. sysUpTime is the system's.
     ///
     /// # Errors
@@ -35,12 +39,12 @@ impl Exporter {
         let (pacing, origin) = (Pacing::Rate(u64::MAX), MonotonicNanos(0));
         let outlet = Session::start(destination, config, pacing, clock, origin, &mut ledger, None).await?;
         let books = outlet.queue.books();
-        Ok(Self { outlet, books })
+        Ok(Self { outlet, books, spare: Spare::default() })
     }
 
-    /// Puts records into the queue, which takes 1,048,576 and counts what it does not take.
-    pub fn offer(&self, records: &[FlowRecord]) {
-        self.outlet.queue.offer(Batch::new(records, None));
+    /// Puts records into the queue, which takes 1,048,576 and counts what it does not take; leaves the list empty.
+    pub fn offer(&self, records: &mut Vec<FlowRecord>) {
+        self.outlet.queue.offer(Batch::new(self.spare.empty(records), &self.spare, None));
     }
 
     /// Waits until what was offered is sent, for so long at most; how many records were sent, and in how many messages.

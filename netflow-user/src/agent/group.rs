@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use netflow_common::FlowKey;
 
-use super::queue::{Batch, Queue};
+use super::{
+    batch::{Batch, Spare},
+    queue::Queue,
+};
 use crate::{
     clock,
     config::{CollectorGroup, CollectorMode},
@@ -27,6 +30,7 @@ pub(super) struct Dispatch {
     /// Those that have all records.
     replicas: Vec<usize>,
     groups: Vec<Group>,
+    spare: Spare,
 }
 
 struct Group {
@@ -81,7 +85,7 @@ impl Dispatch {
             turn: 0,
             probed: MonotonicNanos(0),
         });
-        Self { replicas, groups: groups.collect(), queues }
+        Self { replicas, groups: groups.collect(), queues, spare: Spare::default() }
     }
 
     /// All queues.
@@ -89,14 +93,14 @@ impl Dispatch {
         &self.queues
     }
 
-    /// Gives records to one collector of each group, and to all that are in none.
-    pub(super) fn offer(&mut self, records: &[FlowRecord], at: Option<Instant>) {
-        let whole = Batch::new(records, at);
+    /// Gives records to one collector of each group, and to all that are in none; leaves the list empty.
+    pub(super) fn offer(&mut self, records: &mut Vec<FlowRecord>, at: Option<Instant>) {
+        let whole = Batch::new(self.spare.empty(records), &self.spare, at);
         for place in &self.replicas {
             self.queues[*place].offer(whole.clone());
         }
         for group in &mut self.groups {
-            group.offer(records, &whole);
+            group.offer(&whole, &self.spare);
         }
     }
 
@@ -113,7 +117,7 @@ impl Dispatch {
 }
 
 impl Group {
-    fn offer(&mut self, records: &[FlowRecord], whole: &Batch) {
+    fn offer(&mut self, whole: &Batch, spare: &Spare) {
         let usable: Vec<bool> = self
             .members
             .iter()
@@ -126,12 +130,12 @@ impl Group {
             CollectorMode::Balance => {
                 let seeds: Vec<u64> = self.members.iter().map(|member| member.seed).collect();
                 let mut shares = vec![Vec::new(); seeds.len()];
-                for record in records {
+                for record in whole.records.iter() {
                     shares[highest(flow_hash(&record.key), &seeds)].push(record.clone());
                 }
                 for (member, share) in self.members.iter().zip(shares) {
                     if !share.is_empty() {
-                        member.queue.offer(Batch::new(&share, whole.at));
+                        member.queue.offer(Batch::new(share, spare, whole.at));
                     }
                 }
             }

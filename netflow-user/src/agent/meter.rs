@@ -12,12 +12,13 @@ use tracing::{debug, error, warn};
 
 use super::{
     AgentError, PATIENCE,
+    batch::{BATCH_RECORDS, Batch},
     control::{Attaching, Control},
     flow::Flow,
     group::Dispatch,
     ledger_file::LedgerWriter,
     overload::{Load, Overload},
-    queue::{Batch, Queue},
+    queue::Queue,
 };
 use crate::{
     clock,
@@ -35,8 +36,6 @@ use crate::{
 /// Nice value of the metering thread. While it waits for a processor the kernel's maps fill up, and packets
 /// are lost: of 20 million packets of 500,000 flows on two busy cores 0.1 to 0.2 % without it.
 const NICE: i32 = -10;
-/// Records that go to the sessions at once.
-const BATCH_RECORDS: usize = 1024;
 
 /// The last stage before the sessions: records are entered in the ledger, lose their addresses where the operator
 /// asks for it, and are offered to the collectors.
@@ -110,8 +109,7 @@ impl Outflow {
         if let Some(anonymiser) = &mut self.anonymiser {
             self.records.iter_mut().for_each(|record| anonymiser.apply(record));
         }
-        self.dispatch.offer(&self.records, at);
-        self.records.clear();
+        self.dispatch.offer(&mut self.records, at);
     }
 
     /// Changes what options data say of the records from now on: those before go first (OPT-SAMP-2).

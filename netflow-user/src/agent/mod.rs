@@ -1,6 +1,7 @@
 //! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
 
 mod anonymisation;
+mod batch;
 mod collector;
 mod control;
 mod error;

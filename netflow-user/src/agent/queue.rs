@@ -11,48 +11,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{
-    ledger::{DestinationBooks, NotSent, Volume},
-    message::OptionsData,
-    record::FlowRecord,
-    time::Instant,
-};
+use super::batch::Batch;
+use crate::ledger::{DestinationBooks, NotSent};
 
 /// Records that wait for one destination before further ones are turned away, where the operator says no number: as many as a full flow
 /// cache of the default size gives at shutdown, about 110 MiB (shared between destinations).
 pub(super) const QUEUE_RECORDS: u64 = 1 << 20;
-
-/// Records that left the flow cache together.
-#[derive(Clone)]
-pub(super) struct Batch {
-    pub(super) records: Arc<[FlowRecord]>,
-    pub(super) volume: Volume,
-    /// The instant to put on messages; `None` means the instant they are sent at.
-    pub(super) at: Option<Instant>,
-    /// In place of records: what options data say of those behind it.
-    pub(super) options: Option<Arc<OptionsData>>,
-    /// In place of records: templates are to go, to see what becomes of them.
-    pub(super) is_probe: bool,
-}
-
-impl Batch {
-    pub(super) fn new(records: &[FlowRecord], at: Option<Instant>) -> Self {
-        Self { records: records.into(), volume: volume(records), at, options: None, is_probe: false }
-    }
-
-    pub(super) fn of_options(data: Arc<OptionsData>) -> Self {
-        Self { options: Some(data), ..Self::new(&[], None) }
-    }
-}
-
-/// Sums up records.
-pub(super) fn volume(records: &[FlowRecord]) -> Volume {
-    records.iter().fold(Volume::default(), |sum, record| Volume {
-        records: sum.records + 1,
-        packets: sum.packets + record.packets(),
-        octets: sum.octets + record.octets(),
-    })
-}
 
 #[derive(Default)]
 struct Waiting {
@@ -121,7 +85,7 @@ impl Queue {
     pub(super) fn probe(&self) {
         let mut waiting = self.lock();
         if !waiting.closed && waiting.batches.is_empty() {
-            waiting.batches.push_back(Batch { is_probe: true, ..Batch::new(&[], None) });
+            waiting.batches.push_back(Batch::probe());
             drop(waiting);
             self.filled.notify_one();
         }
@@ -211,13 +175,17 @@ mod tests {
     use netflow_common::{FlowCounters, FlowKey};
 
     use super::*;
-    use crate::{ledger::Ledger, record::FlowEndReason};
+    use crate::{
+        ledger::Ledger,
+        record::{FlowEndReason, FlowRecord},
+        time::Instant,
+    };
 
     fn batch(records: usize) -> Batch {
         let counters = FlowCounters { packets: 2, octets: 80, ..FlowCounters::default() };
         let record =
             FlowRecord::new(FlowKey::default(), counters, FlowEndReason::IdleTimeout, &Instant::default());
-        Batch::new(&vec![record; records], None)
+        Batch::of(&vec![record; records], None)
     }
 
     #[tokio::test]

@@ -8,10 +8,11 @@ use tracing::{info, warn};
 
 use super::{
     AgentError,
+    batch::{Batch, volume},
     control::Control,
     json,
     messages::{Messages, Way},
-    queue::{Batch, QUEUE_RECORDS, Queue, volume},
+    queue::{QUEUE_RECORDS, Queue},
     spread,
 };
 use crate::{

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 pub(super) use replay::Replay;
 
-use super::{AgentError, chain, messages::Messages, queue::volume};
+use super::{AgentError, batch::volume, chain, messages::Messages};
 use crate::{
     ledger::{DestinationBooks, NotSent, Volume},
     message::OptionsData,

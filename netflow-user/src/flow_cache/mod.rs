@@ -21,6 +21,7 @@ mod eviction;
 mod forced;
 mod hash;
 mod index;
+mod memory;
 mod pause;
 mod slab;
 #[cfg(test)]

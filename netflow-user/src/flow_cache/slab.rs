@@ -6,7 +6,7 @@
 use std::collections::TryReserveError;
 use std::ops::{Index, IndexMut};
 
-use super::{Counters, Key};
+use super::{Counters, Key, memory::in_large_pages};
 
 /// No slot: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -132,6 +132,7 @@ impl<K, C> Slab<K, C> {
     pub fn new(capacity: usize) -> Result<Self, TryReserveError> {
         let (mut slots, mut free) = (Vec::new(), Vec::new());
         slots.try_reserve_exact(capacity)?;
+        in_large_pages(&mut slots);
         free.try_reserve_exact(capacity)?;
         Ok(Self { slots, free })
     }

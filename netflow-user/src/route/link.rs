@@ -1,9 +1,8 @@
 //! Interfaces as routing sees them: which VRF a packet's interface belongs to.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 /// An interface.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -31,30 +30,12 @@ pub(super) struct Vrf {
 /// Devices that stand upon one another, at most.
 const STACKED: u32 = 8;
 
-/// Hashes ifIndexes, several for each record: the kernel counts them up, so nobody chooses them to collide.
-#[derive(Default)]
-struct IndexHasher(u64);
-
-impl Hasher for IndexHasher {
-    fn write_u32(&mut self, index: u32) {
-        self.0 = (self.0 ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        octets.iter().for_each(|octet| self.write_u32(u32::from(*octet)));
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// All interfaces by ifIndex.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links {
-    links: HashMap<u32, Link, BuildHasherDefault<IndexHasher>>,
+    links: HashMap<u32, Link, RandomState>,
     /// By the interface below and the VLAN id.
-    vlans: HashMap<(u32, u16), u32>,
+    vlans: HashMap<(u32, u16), u32, RandomState>,
 }
 
 impl Links {

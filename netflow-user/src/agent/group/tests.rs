@@ -53,7 +53,7 @@ fn offer(dispatch: &mut Dispatch, ledger: &mut Ledger, records: &[FlowRecord]) {
         let tally = Tally { packets: record.packets(), octets: record.octets() };
         ledger.record(record.end_reason, tally);
     }
-    dispatch.offer(records, None);
+    dispatch.offer(&mut records.to_vec(), None);
     ledger.check_destinations().unwrap();
 }
 

@@ -42,7 +42,7 @@ fn what_a_record_costs_from_the_queue_to_the_socket() {
             .map(|batch| {
                 (batch * BATCH..RECORDS.min((batch + 1) * BATCH)).map(|n| record(n, mixed)).collect()
             })
-            .map(|records: Vec<_>| Batch::new(&records, Some(NOW)))
+            .map(|records: Vec<_>| Batch::of(&records, Some(NOW)))
             .collect();
         let mut rates: Vec<_> = (0..5)
             .map(|_| {

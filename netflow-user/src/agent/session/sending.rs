@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{Health, QUIET, Session};
 use crate::{
-    agent::{chain, queue::volume, spread},
+    agent::{batch::volume, chain, spread},
     clock,
     ledger::{NotSent, Volume},
     record::FlowRecord,

@@ -7,8 +7,8 @@ use super::Session;
 use crate::{
     agent::{
         AgentError,
+        batch::Batch,
         messages::{Messages, Way},
-        queue::Batch,
         spool::{Replay, Spool},
     },
     clock,

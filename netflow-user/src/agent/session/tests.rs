@@ -121,7 +121,7 @@ fn a_link_that_takes_nothing_is_not_tried_without_end_and_its_records_are_counte
         let mut session = with_a_link_that_fails(&mut ledger).await;
         // Templates alone: they are due again as soon as they did not go.
         session.send(true).await;
-        session.queue.offer(Batch::new(&[record(3)], Some(NOW)));
+        session.queue.offer(Batch::of(&[record(3)], Some(NOW)));
         session.queue.close();
         session.run().await;
         session.books.read()
@@ -176,7 +176,7 @@ async fn a_new_connection_has_templates_first_sequence_numbers_from_zero_and_wha
     let queue = Arc::clone(&session.queue);
     let running = tokio::spawn(async move { session.run().await });
 
-    queue.offer(Batch::new(&[record(1), record(2)], Some(NOW)));
+    queue.offer(Batch::of(&[record(1), record(2)], Some(NOW)));
     let (mut first, _) = listener.accept().await.unwrap();
     while books.read().sent.records < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -184,8 +184,8 @@ async fn a_new_connection_has_templates_first_sequence_numbers_from_zero_and_wha
     // It stops, in order; what comes then goes to the next one.
     first.shutdown().await.unwrap();
     let before = read_messages(&mut first).await;
-    queue.offer(Batch::new(&[record(4)], Some(NOW)));
-    queue.offer(Batch::new(&[record(8)], Some(NOW)));
+    queue.offer(Batch::of(&[record(4)], Some(NOW)));
+    queue.offer(Batch::of(&[record(8)], Some(NOW)));
     queue.close();
     let (mut second, _) = listener.accept().await.unwrap();
     let after = read_messages(&mut second).await;
@@ -212,7 +212,7 @@ async fn records_wait_for_a_collector_that_is_not_there() {
     let link = Link::open(&Target::parse(&url, ExportProtocol::Ipfix).unwrap(), None).await.unwrap();
     let books = Ledger::new().join("collector");
     let mut session = session(link, Arc::clone(&books));
-    session.queue.offer(Batch::new(&[record(1)], Some(NOW)));
+    session.queue.offer(Batch::of(&[record(1)], Some(NOW)));
     session.queue.close();
     let running = tokio::spawn(async move { session.run().await });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -246,7 +246,7 @@ async fn while_the_collector_is_away_records_go_to_disk_and_from_there_first() {
     let queue = Arc::clone(&session.queue);
     let running = tokio::spawn(async move { session.run().await });
     for packets in 1..=50 {
-        queue.offer(Batch::new(&[record(packets)], Some(NOW)));
+        queue.offer(Batch::of(&[record(packets)], Some(NOW)));
     }
     while books.read().spooled.records < 50 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -255,7 +255,7 @@ async fn while_the_collector_is_away_records_go_to_disk_and_from_there_first() {
     let (mut stream, _) = listener.accept().await.unwrap();
     assert_eq!(packets(&read_messages(&mut stream).await), (1..=50).collect::<Vec<_>>());
     // What is younger goes over the next connection.
-    queue.offer(Batch::new(&[record(51)], Some(NOW)));
+    queue.offer(Batch::of(&[record(51)], Some(NOW)));
     queue.close();
     let (mut stream, _) = listener.accept().await.unwrap();
     assert_eq!(packets(&read_messages(&mut stream).await), [51]);
@@ -272,7 +272,7 @@ async fn what_is_left_at_the_end_is_left_to_the_next_run() {
     drop(listener);
     let (mut session, books) = with_a_spool(address.port(), directory.path()).await;
     let queue = Arc::clone(&session.queue);
-    queue.offer(Batch::new(&[record(1), record(2)], Some(NOW)));
+    queue.offer(Batch::of(&[record(1), record(2)], Some(NOW)));
     queue.close();
     session.run().await;
     let numbers = books.read();
@@ -296,8 +296,8 @@ async fn what_waits_goes_in_few_system_calls_in_full_messages_whose_numbers_agre
     let (collector, mut session, books) = with_a_listener("127.83.2.1:0").await;
     // Families are mixed, as they come out of a flow cache.
     let records: Vec<_> = (1..=900).map(record).map(|record| of_family(record, 4)).collect();
-    session.queue.offer(Batch::new(&records[..600], Some(NOW)));
-    session.queue.offer(Batch::new(&records[600..], Some(NOW)));
+    session.queue.offer(Batch::of(&records[..600], Some(NOW)));
+    session.queue.offer(Batch::of(&records[600..], Some(NOW)));
     session.queue.close();
     session.run().await;
     let numbers = books.read();
@@ -342,7 +342,7 @@ async fn a_record_does_not_wait_for_others_to_fill_its_message() {
     let (collector, mut session, _) = with_a_listener("127.83.2.2:0").await;
     let queue = Arc::clone(&session.queue);
     let running = tokio::spawn(async move { session.run().await });
-    queue.offer(Batch::new(&[record(7)], Some(NOW)));
+    queue.offer(Batch::of(&[record(7)], Some(NOW)));
     // Nothing else comes, and the session does not end.
     let message = tokio::task::spawn_blocking(move || receive(&collector)).await.unwrap();
     assert_eq!((packets(&[message]), running.is_finished()), (vec![7], false));
@@ -356,7 +356,7 @@ async fn duplicates_at_several_collectors_are_the_same_in_every_octet() {
     let mut received = Vec::new();
     for address in ["127.83.2.3:0", "127.83.2.4:0"] {
         let (collector, mut session, books) = with_a_listener(address).await;
-        session.queue.offer(Batch::new(&(1..=50).map(record).collect::<Vec<_>>(), Some(NOW)));
+        session.queue.offer(Batch::of(&(1..=50).map(record).collect::<Vec<_>>(), Some(NOW)));
         session.queue.close();
         session.run().await;
         received.push((0..books.read().messages).map(|_| receive(&collector)).collect::<Vec<_>>());

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{agent::queue::volume, ledger::Volume, record::FlowRecord};
+use crate::{agent::batch::volume, ledger::Volume, record::FlowRecord};
 
 /// A message that was written.
 #[derive(Debug)]
