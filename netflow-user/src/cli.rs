@@ -348,6 +348,9 @@ pub struct Export {
     /// Options data name the interfaces that are metered
     #[arg(long, hide_short_help = true)]
     pub interface_table: bool,
+    /// Options data say that this exporter is called so (IPFIX)
+    #[arg(long, value_name = "NAME", value_parser = words::name, hide_short_help = true)]
+    pub exporter_name: Option<String>,
     /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
     #[arg(long, value_name = "SIZE", value_parser = size, hide_short_help = true)]
     pub message_size: Option<u64>,

@@ -170,6 +170,16 @@ fn statistics_of_a_selection_are_those_of_the_vectors() {
 }
 
 #[test]
+fn ipfix_says_what_the_exporter_is_called() {
+    // TYPE-VLEN-1
+    let options = OptionsKinds { exporter_name: Some("edge".to_owned()), ..OptionsKinds::default() };
+    let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+    let (templates, mut packer) = session(&options, &OptionsData::default());
+    let octets = send(&mut packer, &[]);
+    check_file("ipfix/exporter_name.hex", "The exporter's name.", &templates, &octets);
+}
+
+#[test]
 fn ipfix_says_how_packets_are_chosen_and_what_own_elements_are() {
     for (method, name) in [(SamplingMethod::Random, "random"), (SamplingMethod::FlowHash, "flow_hash")] {
         let options = TemplateOptions {

@@ -149,7 +149,8 @@ fn interfaces_have_their_names_in_options_data_and_a_new_alias_is_told() {
         ports.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()).unwrap());
     let tshark = Tshark::start(&lab.monitor, "lo", "udp and dst portrange 2000-5000").unwrap();
     let urls = [format!("udp://127.0.0.1:{}?protocol=v9", ports[0]), format!("udp://127.0.0.1:{}", ports[1])];
-    let arguments = ["-i", MONITOR_INTERFACE, "--interface-table", "-c", &urls[0], "-c", &urls[1]];
+    let told = ["--interface-table", "--exporter-name", "wache an der Brücke"];
+    let arguments = [&["-i", MONITOR_INTERFACE][..], &told, &["-c", &urls[0], "-c", &urls[1]]].concat();
     let agent = AgentProcess::start(&lab.monitor, &arguments).unwrap();
     let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
     let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
@@ -170,6 +171,8 @@ fn interfaces_have_their_names_in_options_data_and_a_new_alias_is_told() {
     let of = |field| -> Vec<String> {
         capture.fields(&[field]).unwrap().into_iter().flatten().flatten().collect()
     };
+    let exporters = of("cflow.observation_domain_name");
+    assert!(!exporters.is_empty() && exporters.iter().all(|name| name == told[2]), "{exporters:?}");
     let (names, descriptions) = (of("cflow.if_name"), of("cflow.if_descr"));
     assert!(!names.is_empty() && names.iter().all(|name| name == MONITOR_INTERFACE), "{names:?}");
     for text in ["uplink", "way out"] {

@@ -77,6 +77,7 @@ fn options_kinds(random: &mut Random) -> OptionsKinds {
         sampling: random.one_in(2).then(|| random.of(&methods)),
         interfaces: random.one_in(2),
         flow_keys: random.one_in(2),
+        exporter_name: random.one_in(2).then(|| "n".repeat(1 + random.below(254))),
         statistics: random.one_in(2).then(Reported::default),
         anonymised: if random.one_in(2) { anonymised.into() } else { Vec::new() },
         ..OptionsKinds::default()

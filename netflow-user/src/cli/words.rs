@@ -2,6 +2,17 @@
 
 use clap::ValueEnum;
 
+/// Octets of a name at most: those that its length in one octet can say.
+const LONGEST_NAME: usize = 254;
+
+/// A name that people read, of the exporter.
+pub fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > LONGEST_NAME || text.contains(char::is_control) {
+        return Err(format!("a name has 1 to {LONGEST_NAME} octets and no control characters"));
+    }
+    Ok(text.to_owned())
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(= $text:literal)?,)* }) => {
         $(#[$doc])*

@@ -55,6 +55,8 @@ pub struct ExportConfig {
     pub enterprise_number: Option<NonZeroU32>,
     /// How packets are sampled, and that one in so many is metered at the start.
     pub sampling: Option<(SamplingMethod, NonZeroU32)>,
+    /// Options data say what this exporter is called.
+    pub exporter_name: Option<String>,
     /// Options data name the interfaces.
     pub interface_table: bool,
     /// Elements whose values are anonymised.
@@ -97,6 +99,7 @@ impl ExportConfig {
                 .then_some((export.statistics_interval, Reported::default())),
             sampling: sampling(&measured.measure),
             interface_table: export.interface_table,
+            exporter_name: export.exporter_name.clone(),
             anonymised: Vec::new(),
             message_size,
             key: measured.key.clone(),
@@ -179,6 +182,7 @@ impl ExportConfig {
             options: OptionsKinds {
                 sampling: self.sampling.map(|(method, _)| method),
                 interfaces: self.interface_table,
+                exporter_name: self.exporter_name.clone(),
                 // Collectors take the default key in the default records for granted.
                 flow_keys: self.key != DEFAULT_KEY || self.template.is_some(),
                 statistics: self.statistics.map(|(_, reported)| reported),

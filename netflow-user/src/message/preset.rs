@@ -68,6 +68,7 @@ impl Preset {
                 // TRAP-3: it counts flow records only, so that each record of options data is a "sequence failure" to it.
                 // What it reads stays: the rate of sampling and the table of interfaces.
                 options.options.statistics = None;
+                options.options.exporter_name = None;
                 options.options.flow_keys = false;
                 options.options.anonymised = Vec::new();
                 options.options.rate_only = true;
@@ -119,6 +120,7 @@ mod tests {
             sampling: Some(SamplingMethod::Count),
             interfaces: true,
             flow_keys: true,
+            exporter_name: Some("edge".to_owned()),
             statistics: Some(Reported::default()),
             ..OptionsKinds::default()
         };

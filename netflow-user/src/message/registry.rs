@@ -101,6 +101,7 @@ elements! {
     ANONYMIZATION_TECHNIQUE = 286 "anonymizationTechnique" Unsigned16;
     IP_SEC_SPI = 295 "IPSecSPI" Unsigned32;
     GRE_KEY = 296 "greKey" Unsigned32;
+    OBSERVATION_DOMAIN_NAME = 300 "observationDomainName" String;
     SELECTION_SEQUENCE_ID = 301 "selectionSequenceId" Unsigned64;
     SELECTOR_ID = 302 "selectorId" Unsigned64;
     INFORMATION_ELEMENT_ID = 303 "informationElementId" Unsigned16;

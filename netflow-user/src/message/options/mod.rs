@@ -60,6 +60,8 @@ pub struct OptionsKinds {
     pub sampling: Option<SamplingMethod>,
     /// The table of interfaces.
     pub interfaces: bool,
+    /// What the exporter is called (IPFIX only).
+    pub exporter_name: Option<String>,
     /// Which fields are the Flow Key (IPFIX only).
     pub flow_keys: bool,
     /// What the processes have done so far, with the timeouts that are told with it.

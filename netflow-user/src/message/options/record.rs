@@ -139,6 +139,10 @@ pub(in crate::message) fn records(
         records.extend(data.interfaces.iter().map(|interface| interface_record(template, scope, interface)));
     }
     if templates.protocol() == Protocol::Ipfix {
+        if let Some(name) = &kinds.exporter_name {
+            let values = [Value::Unsigned(observation_domain_id.into()), Value::Text(name)];
+            records.push(OptionsRecord::new(&table::EXPORTER_NAME, &values));
+        }
         if !kinds.without_types {
             records.extend(element_types(templates));
         }

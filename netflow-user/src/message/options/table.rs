@@ -142,6 +142,10 @@ pub(super) static INTERFACES: OptionsTemplate = OptionsTemplate {
     )
 };
 
+/// By which people know the exporter.
+pub(super) static EXPORTER_NAME: OptionsTemplate =
+    template(528, 1, &[field(E::OBSERVATION_DOMAIN_ID, 4), text(E::OBSERVATION_DOMAIN_NAME)]);
+
 /// RFC 5610 section 3.9.
 pub(super) static ELEMENT_TYPES: OptionsTemplate = OptionsTemplate {
     shares_set: false,
@@ -206,7 +210,7 @@ pub(super) static V9_TOTALS: OptionsTemplate = template(
 
 /// Those of IPFIX.
 #[cfg(test)]
-pub(super) static IPFIX: [&OptionsTemplate; 14] = [
+pub(super) static IPFIX: [&OptionsTemplate; 15] = [
     &METERING,
     &METERING_RELIABILITY,
     &EXPORTING_RELIABILITY,
@@ -219,6 +223,7 @@ pub(super) static IPFIX: [&OptionsTemplate; 14] = [
     &SELECTION_SEQUENCE,
     &SELECTION_STATISTICS,
     &INTERFACES,
+    &EXPORTER_NAME,
     &ELEMENT_TYPES,
     &ANONYMISATION,
 ];

@@ -97,6 +97,7 @@ pub(in crate::message) fn templates<'a>(
     for (wanted, template) in [
         (kinds.flow_keys, &table::FLOW_KEYS),
         (kinds.interfaces, &table::INTERFACES),
+        (kinds.exporter_name.is_some(), &table::EXPORTER_NAME),
         (own, &table::ELEMENT_TYPES),
         (!kinds.anonymised.is_empty(), &table::ANONYMISATION),
     ] {
