@@ -98,7 +98,9 @@ pub(super) fn write_table(text: &mut String, table: &Table) {
     }
     let _ = writeln!(text, "| {} |", table.columns.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(table.columns.len()));
-    for (name, cells) in &table.rows {
+    // What was not measured at all is told of behind the tables.
+    let is_measured = |(_, cells): &&(String, Vec<Cell>)| cells.iter().any(|cell| *cell != Cell::Nothing);
+    for (name, cells) in table.rows.iter().filter(is_measured) {
         let cells: Vec<String> = cells.iter().map(cell).collect();
         let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
@@ -125,6 +127,7 @@ mod tests {
         let mut table = Table::new("What it costs", &["flows", "ns", "lost"]);
         table.row("1 k", [Measurement::of(Unit::Nanoseconds, [1.0, 2.0, 3.0]).into(), Cell::Number(0.0)]);
         table.row("1 M", [Cell::Nothing, "none".into()]);
+        table.row("5 M", [Cell::Nothing, Cell::Nothing]);
         let mut text = String::new();
         write_table(&mut text, &table);
         assert_eq!(
