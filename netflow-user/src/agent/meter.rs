@@ -19,6 +19,7 @@ use super::{
     ledger_file::LedgerWriter,
     overload::{Load, Overload},
     queue::Queue,
+    status::{Shown, Status, Timings},
 };
 use crate::{
     clock,
@@ -30,7 +31,7 @@ use crate::{
     message::OptionsData,
     record::{FlowEndReason, FlowRecord, anonymisation::Anonymiser},
     route::Routes,
-    time::{Instant, MonotonicNanos},
+    time::{Instant, MonotonicNanos, UnixMillis},
 };
 
 /// Nice value of the metering thread. While it waits for a processor the kernel's maps fill up, and packets
@@ -177,6 +178,9 @@ pub(super) struct Meter<F: Flow> {
     pub(super) sampled: NonZeroU32,
     /// The next flip comes early: a map has passed its watermark.
     pub(super) early: bool,
+    /// Where the agent shows itself.
+    pub(super) shown: Shown,
+    pub(super) started: UnixMillis,
 }
 
 impl<F: Flow> Meter<F> {
@@ -249,7 +253,9 @@ impl<F: Flow> Meter<F> {
             // The frozen generation is still under the old interval, and so are its flows.
             self.kernel.sample_next(interval)?;
         }
+        let begun = clock::now().monotonic;
         let frozen: Generation = self.kernel.flip(self.flip)?;
+        let waited = clock::now().monotonic;
         if resampled {
             // The generation after this one is, too.
             self.kernel.sample_next(interval)?;
@@ -259,6 +265,7 @@ impl<F: Flow> Meter<F> {
         let drained = drain.take(kernel, frozen, ticks, |deltas| {
             F::merge(cache, deltas, ticks.step(), buffer, &mut emit);
         })?;
+        let merged = clock::now().monotonic;
         cache.expire(flipped, &mut emit);
         if resampled {
             // What was metered at one rate is not put together with what is metered at another (OPT-SAMP-2,
@@ -295,7 +302,24 @@ impl<F: Flow> Meter<F> {
             log.flush();
         }
         self.write_ledger();
+        let timings = Timings {
+            flip: waited.since(begun),
+            drain: merged.since(waited),
+            expire: clock::now().monotonic.since(merged),
+        };
+        self.show(now.unix_millis(), timings);
         Ok(())
+    }
+
+    /// Shows how things are, to whoever looks.
+    fn show(&self, at: UnixMillis, timings: Timings) {
+        self.shown.send_replace(Some(Arc::new(Status {
+            at,
+            started: self.started,
+            books: self.outflow.ledger.books(),
+            timings,
+            sampled_one_in: self.sampled.get(),
+        })));
     }
 
     pub(super) fn write_ledger(&self) {

@@ -20,6 +20,7 @@ mod read;
 mod session;
 mod spool;
 mod spread;
+mod status;
 
 use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
@@ -48,12 +49,14 @@ use self::{
     overload::Overload,
     queue::Queue,
     session::{Outlet, Pacing, Session, SessionClock},
+    status::Shown,
 };
 pub use self::{
     error::{AgentError, chain},
     exporter::Exporter,
     overload::OnOverload,
     read::read,
+    status::{Status, Statuses, Timings},
 };
 use crate::{
     clock::{self, KernelClock},
@@ -65,6 +68,7 @@ use crate::{
     ledger::Ledger,
     message::{InformationElement, KeyElement},
     route::{Follower, Routes},
+    time::UnixMillis,
     transport::Target,
 };
 
@@ -151,6 +155,7 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
     let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
     let interval = config.drain_interval;
+    let (shown, _statuses) = watch::channel(None);
     let stages = Stages {
         kernel,
         ticks,
@@ -163,6 +168,8 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         control: Arc::clone(&control),
         attaching: Attaching { how: metered.how(), outcomes },
         overload: Overload::new(config.on_overload, config.load.measure.sampling_interval),
+        shown,
+        started: start.unix_millis(),
     };
     let mut metering = match (config.load.measure.width(), config.export.biflow) {
         (Width::Default, false) => stages.start::<DefaultEntry>(interval, meter_stop)?,
@@ -221,6 +228,8 @@ struct Stages {
     control: Arc<Control>,
     attaching: Attaching,
     overload: Overload,
+    shown: Shown,
+    started: UnixMillis,
 }
 
 impl Stages {
@@ -249,6 +258,8 @@ impl Stages {
             sampled: self.overload.interval(),
             overload: self.overload,
             early: false,
+            shown: self.shown,
+            started: self.started,
         };
         Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
     }
