@@ -1,6 +1,7 @@
 //! What was typed. `config` decides what it means; nobody else sees this.
 
 mod anonymise;
+mod control;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -11,6 +12,9 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
     anonymise::Anonymise,
+    control::{
+        Asking, Clear, ClearCommand, Expire, Explain, SHOW, SetLogLevel, Show, ShowCommand, ShowFlows,
+    },
     words::{
         Clock, Direction, ExcludeOwnExport, Format, Fragments, LogFormat, LogLevel, OnOverload, Promiscuous,
         Protocol, Routes, XdpMode,
@@ -38,6 +42,21 @@ pub enum Command {
     /// Meter a capture file (pcap, pcapng)
     #[command(after_help = WITHOUT_COLLECTOR, after_long_help = READ)]
     Read(Box<Read>),
+    /// Ask the running agent
+    #[command(after_long_help = SHOW)]
+    Show(Show),
+    /// Tell what the running agent knows of an address
+    Explain(Explain),
+    /// End flows of the running agent now, and export them
+    Expire(Expire),
+    /// Let statistics count from now on
+    Clear(Clear),
+    /// Send templates to the collectors again
+    SendTemplates(Asking),
+    /// Change how much the running agent logs
+    LogLevel(SetLogLevel),
+    /// Have the running agent read its configuration again
+    Reload(Asking),
 }
 
 const WITHOUT_COLLECTOR: &str = "Without -c the flows are exported to a collector of its own and printed.";
@@ -84,12 +103,19 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 bad command line.
   netflow collect --listen 'tls://[::]?cert=server.pem&key=server.key&client-ca=exporters.pem'";
 
 impl Command {
-    /// How the log is to be written.
-    pub fn log(&self) -> &Log {
+    /// How the log is to be written, where the command has a say in it.
+    pub fn log(&self) -> Option<&Log> {
         match self {
-            Self::Run(run) => &run.output.log,
-            Self::Read(read) => &read.output.log,
-            Self::Collect(collect) => &collect.log,
+            Self::Run(run) => Some(&run.output.log),
+            Self::Read(read) => Some(&read.output.log),
+            Self::Collect(collect) => Some(&collect.log),
+            Self::Show(_)
+            | Self::Explain(_)
+            | Self::Expire(_)
+            | Self::Clear(_)
+            | Self::SendTemplates(_)
+            | Self::LogLevel(_)
+            | Self::Reload(_) => None,
         }
     }
 }
@@ -217,6 +243,9 @@ pub struct Run {
     /// Records per second to each collector; 0: 50000, and more while very many wait
     #[arg(long, value_name = "RECORDS", default_value_t = 0, help_heading = "Export")]
     pub export_rate: u64,
+    /// Answer `netflow show` and other questions at this Unix socket, or off [default: /run/netflow/control.sock]
+    #[arg(long, value_name = "PATH", help_heading = "Output", hide_short_help = true)]
+    pub control_socket: Option<PathBuf>,
     /// Output.
     #[command(flatten)]
     pub output: Output,

@@ -1,6 +1,7 @@
 //! What was decided: values that are already right. The one reader of `cli`.
 
 mod collectors;
+mod control;
 mod error;
 mod export;
 
@@ -8,6 +9,7 @@ use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
     collectors::{CollectorGroup, CollectorMode},
+    control::AskConfig,
     error::ConfigError,
     export::ExportConfig,
 };
@@ -57,6 +59,8 @@ pub struct RunConfig {
     pub export: ExportConfig,
     /// Where the books are written.
     pub ledger_file: Option<PathBuf>,
+    /// Where questions are answered.
+    pub control: crate::control::Place,
 }
 
 /// `netflow read`.
@@ -176,6 +180,7 @@ impl RunConfig {
                 .announcing(anonymisation.as_ref()),
             anonymisation,
             ledger_file: run.output.ledger_file,
+            control: control::place(run.control_socket),
         })
     }
 }

@@ -20,15 +20,17 @@ pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod framing;
 pub mod key;
 pub mod ledger;
+pub mod log;
 pub mod measured;
 pub mod time;
 
 use std::process::ExitCode;
 
-use crate::config::{CollectConfig, ReadConfig, RunConfig};
+use crate::config::{AskConfig, CollectConfig, ReadConfig, RunConfig};
 
 /// A command with its configuration.
 pub enum Decided {
@@ -38,11 +40,16 @@ pub enum Decided {
     Read(Box<ReadConfig>),
     /// `netflow collect`.
     Collect(CollectConfig),
+    /// `netflow show` and whatever else asks a running agent.
+    Ask(AskConfig),
 }
 
 impl Decided {
     /// Runs it to its end; an error is one line, handed to `say`.
     pub fn run(self, say: impl Fn(&str)) -> ExitCode {
+        if let Self::Ask(config) = self {
+            return ended(control::ask_and_print(&config.socket, &config.request, config.is_json), say);
+        }
         let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         {
             Ok(runtime) => runtime,
@@ -56,16 +63,21 @@ impl Decided {
                 Self::Run(config) => agent::run(*config).await,
                 Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
+                Self::Ask(_) => Ok(()),
             }
         });
         // A thread that writes to an output that takes nothing does not keep the process.
         runtime.shutdown_background();
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say(&agent::chain(&error));
-                ExitCode::FAILURE
-            }
+        ended(result, say)
+    }
+}
+
+fn ended<E: std::error::Error>(result: Result<(), E>, say: impl Fn(&str)) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&agent::chain(&error));
+            ExitCode::FAILURE
         }
     }
 }

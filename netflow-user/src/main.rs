@@ -1,15 +1,15 @@
 //! `netflow`: the one binary. Exit 0: stopped as asked; 1: failed while running; 2: bad command line.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use netflow_user::{
     Decided,
     agent::chain,
     cli::{Cli, Command, Log, LogFormat, LogLevel, in_one_line},
-    config::{CollectConfig, ReadConfig, RunConfig},
+    config::{AskConfig, CollectConfig, ReadConfig, RunConfig},
+    log::LevelFilter,
 };
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -23,15 +23,24 @@ fn main() -> ExitCode {
         },
     };
     let log = cli.command.log();
-    start_log(log);
-    let say: fn(&str) = match log.log_format {
-        LogFormat::Text => say_text,
-        LogFormat::Json => say_json,
+    let say: fn(&str) = match log.map(|log| log.log_format) {
+        Some(LogFormat::Json) => say_json,
+        Some(LogFormat::Text) | None => say_text,
     };
+    if let Some(log) = log {
+        start_log(log);
+    }
     let decided = match cli.command {
         Command::Run(run) => RunConfig::new(*run).map(|config| Decided::Run(Box::new(config))),
         Command::Read(read) => ReadConfig::new(*read).map(|config| Decided::Read(Box::new(config))),
         Command::Collect(collect) => CollectConfig::new(collect).map(Decided::Collect),
+        Command::Show(show) => Ok(Decided::Ask(AskConfig::show(show))),
+        Command::Explain(explain) => Ok(Decided::Ask(AskConfig::explain(explain))),
+        Command::Expire(expire) => Ok(Decided::Ask(AskConfig::expire(expire))),
+        Command::Clear(clear) => Ok(Decided::Ask(AskConfig::clear(clear))),
+        Command::SendTemplates(asking) => Ok(Decided::Ask(AskConfig::send_templates(asking))),
+        Command::LogLevel(set) => Ok(Decided::Ask(AskConfig::log_level(set))),
+        Command::Reload(asking) => Ok(Decided::Ask(AskConfig::reload(asking))),
     };
     match decided {
         Ok(decided) => decided.run(say),
@@ -62,10 +71,5 @@ fn start_log(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
-    match log.log_format {
-        LogFormat::Text => subscriber.with_ansi(false).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
+    netflow_user::log::start(level, log.log_format == LogFormat::Json);
 }

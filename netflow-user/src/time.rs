@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Nanoseconds of the kernel's monotonic clock (`ktime`, outside any time namespace). Never steps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct MonotonicNanos(pub u64);
@@ -19,7 +21,7 @@ impl MonotonicNanos {
 }
 
 /// Milliseconds since 1970-01-01 UTC, without leap seconds (dateTimeMilliseconds, RFC 7011 section 6.1.8).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct UnixMillis(pub u64);
 
 /// One instant on both clocks: what an Export Time and a sysUpTime are made from, and what turns a

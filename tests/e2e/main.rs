@@ -5,6 +5,7 @@ mod biflow;
 mod churn;
 mod collectors;
 mod conservation;
+mod control;
 mod faults;
 mod filter;
 mod full_disk;

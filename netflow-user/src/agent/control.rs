@@ -4,20 +4,29 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tracing::info;
 
-use super::{AgentError, error::chain, flow::Flow, interfaces::attach, meter::Meter};
+use super::{
+    AgentError,
+    batch::Records,
+    error::chain,
+    flow::Flow,
+    interfaces::attach,
+    looking::{Expired, Piece},
+    meter::Meter,
+};
 use crate::{
     clock,
+    control::Prefix,
     interface::{Attempt, Interface},
     kernel::{AttachOptions, SessionSocket},
     message::InterfaceName,
-    record::FlowEndReason,
+    record::{FlowEndReason, FlowRecord},
 };
 
 /// One thing to do.
@@ -48,6 +57,12 @@ pub(super) enum Command {
         /// Told when it is done; gone when it will not be.
         done: oneshot::Sender<()>,
     },
+    /// What is in the flow cache from this slot on; the list is used again.
+    Look { from: u32, flows: Vec<FlowRecord>, done: oneshot::Sender<Piece> },
+    /// Ends flows, of an address or all, from this slot on.
+    Expire { from: u32, of: Option<Prefix>, done: oneshot::Sender<Expired> },
+    /// The last records.
+    Recent { done: oneshot::Sender<Vec<Arc<Records>>> },
     /// It has another name; its flows go on.
     Renamed {
         /// ifIndex.
@@ -143,7 +158,14 @@ impl<F: Flow> Meter<F> {
                     // A session that is over does not wait for it.
                     let _ = done.send(());
                 }
-                Command::Renamed { index, name } => self.outflow.renamed(index, &name),
+                // Who does not wait any more needs no answer.
+                Command::Look { from, flows, done } => drop(done.send(self.look(from, flows))),
+                Command::Expire { from, of, done } => drop(done.send(self.expire_now(from, of)?)),
+                Command::Recent { done } => drop(done.send(self.outflow.recent.lists())),
+                Command::Renamed { index, name } => {
+                    self.outflow.renamed(index, &name);
+                    self.interfaces.renamed(index, &name);
+                }
                 Command::Attach { ticket, interface } => {
                     // It is only there if its end was missed.
                     if self.kernel.detach(interface.index) {
@@ -154,7 +176,14 @@ impl<F: Flow> Meter<F> {
                     }
                     self.outflow.attached(&interface);
                     let attempt = match attach(&mut self.kernel, &interface, &self.attaching.how) {
-                        Ok(program) => Attempt::Metered(program),
+                        Ok(program) => {
+                            self.kernel
+                                .attachments()
+                                .last()
+                                .iter()
+                                .for_each(|attachment| self.interfaces.attached(attachment));
+                            Attempt::Metered(program)
+                        }
                         Err(error) => Attempt::Failed(chain(&error)),
                     };
                     // Nobody listens any more where the agent is about to end.
@@ -174,13 +203,14 @@ impl<F: Flow> Meter<F> {
         self.tick()?;
         self.tick()?;
         let (now, _) = clock::read(&mut self.kernel)?;
-        let Self { cache, outflow, .. } = self;
+        let Self { cache, outflow, interfaces, .. } = self;
         for (index, name) in leaving.drain(..) {
             let ended = cache.end_where(
                 |key| key.interface == index,
                 FlowEndReason::ForcedEnd,
                 &mut |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None),
             );
+            interfaces.detached(index);
             info!("{name} is metered no longer; {ended} flows ended");
         }
         outflow.flush(None);

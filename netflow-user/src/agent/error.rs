@@ -3,9 +3,9 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    capture::CaptureError, collect::CollectError, drain::DrainError, filter::FilterError,
-    flow_cache::FlowCacheError, interface::InterfaceError, kernel::KernelError, message::MessageError,
-    transport::TransportError,
+    capture::CaptureError, collect::CollectError, control::ControlError, drain::DrainError,
+    filter::FilterError, flow_cache::FlowCacheError, interface::InterfaceError, kernel::KernelError,
+    message::MessageError, transport::TransportError,
 };
 
 /// An agent that could not start or go on.
@@ -38,6 +38,9 @@ pub enum AgentError {
     /// The filter cannot be applied to a packet of the capture file.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// Signal handlers.
     #[error("cannot install signal handlers")]
     Signals {

@@ -2,9 +2,12 @@
 
 use std::marker::PhantomData;
 
+use netflow_common::FlowKey;
+
 use crate::{
     drain::Entry,
     flow_cache::{Biflow, Counters, FlowCache, Key, Reversible, pair},
+    ledger::Tally,
     record::{FlowEndReason, FlowRecord, IntoRecord},
     time::Instant,
 };
@@ -20,6 +23,9 @@ pub(super) trait Flow {
     type Key: Key;
     /// The counters, as the cache sees them.
     type Counters: Counters;
+
+    /// Whose packets a delta has, and how many.
+    fn measured(delta: &Delta<Self::Entry>) -> (&FlowKey, Tally);
 
     /// What the cache takes of a delta; `clock_step` is that of the packets' clock, in nanoseconds.
     fn cached(delta: &Delta<Self::Entry>, clock_step: u64) -> (Self::Key, Self::Counters);
@@ -51,6 +57,11 @@ where
     type Key = K;
     type Counters = C;
 
+    #[inline]
+    fn measured((key, counters): &(K, C)) -> (&FlowKey, Tally) {
+        (key.flow(), Tally { packets: counters.packets(), octets: counters.octets() })
+    }
+
     fn cached(delta: &(K, C), _: u64) -> (K, C) {
         *delta
     }
@@ -80,6 +91,11 @@ where
     type Entry = (K, C);
     type Key = K;
     type Counters = Biflow<C>;
+
+    #[inline]
+    fn measured(delta: &(K, C)) -> (&FlowKey, Tally) {
+        <(K, C) as Flow>::measured(delta)
+    }
 
     fn cached((key, counters): &(K, C), clock_step: u64) -> (K, Biflow<C>) {
         pair(key, counters, clock_step)

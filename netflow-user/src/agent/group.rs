@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use netflow_common::FlowKey;
 
 use super::{
-    batch::{Batch, Spare},
+    batch::{Batch, Records, Spare},
     queue::Queue,
 };
 use crate::{
@@ -93,8 +93,9 @@ impl Dispatch {
         &self.queues
     }
 
-    /// Gives records to one collector of each group, and to all that are in none; leaves the list empty.
-    pub(super) fn offer(&mut self, records: &mut Vec<FlowRecord>, at: Option<Instant>) {
+    /// Gives records to one collector of each group, and to all that are in none; leaves the list empty. Returns
+    /// them all.
+    pub(super) fn offer(&mut self, records: &mut Vec<FlowRecord>, at: Option<Instant>) -> Arc<Records> {
         let whole = Batch::new(self.spare.empty(records), &self.spare, at);
         for place in &self.replicas {
             self.queues[*place].offer(whole.clone());
@@ -102,6 +103,7 @@ impl Dispatch {
         for group in &mut self.groups {
             group.offer(&whole, &self.spare);
         }
+        whole.records
     }
 
     /// Options data are for everybody.

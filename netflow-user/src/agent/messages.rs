@@ -194,6 +194,14 @@ impl Messages {
         }
     }
 
+    /// As [`Packer::templates`]; v5 has none.
+    pub(super) fn templates(&self) -> Option<&TemplateSet> {
+        match self {
+            Self::Templates(packer) => Some(packer.templates()),
+            Self::V5(_) => None,
+        }
+    }
+
     /// As [`Packer::told`]; v5 has no templates.
     pub(super) fn told(&self) -> [u64; 2] {
         match self {

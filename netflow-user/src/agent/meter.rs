@@ -17,9 +17,11 @@ use super::{
     flow::Flow,
     group::Dispatch,
     ledger_file::LedgerWriter,
+    looking::Recent,
     overload::{Load, Overload},
     queue::Queue,
     status::{Shown, Status, Timings},
+    traffic::{InterfaceTraffic, RecordTraffic},
 };
 use crate::{
     clock,
@@ -50,12 +52,18 @@ pub(super) struct Outflow {
     /// What takes addresses out of records.
     anonymiser: Option<Anonymiser>,
     records: Vec<FlowRecord>,
+    /// What is shown of records.
+    pub(super) traffic: RecordTraffic,
+    /// The last of them.
+    pub(super) recent: Recent,
 }
 
 impl Outflow {
     pub(super) fn new(ledger: Ledger, dispatch: Dispatch) -> Self {
         let (options, records) = (OptionsData::default(), Vec::with_capacity(BATCH_RECORDS));
-        Self { ledger, dispatch, routes: None, anonymiser: None, options, records }
+        let traffic = RecordTraffic::default();
+        let recent = Recent::default();
+        Self { ledger, dispatch, routes: None, anonymiser: None, options, records, traffic, recent }
     }
 
     /// Records say where their packets go, by these tables.
@@ -85,6 +93,7 @@ impl Outflow {
     /// Takes one record.
     pub(super) fn push(&mut self, record: FlowRecord, at: Option<Instant>) {
         self.ledger.record(record.end_reason, Tally { packets: record.packets(), octets: record.octets() });
+        self.traffic.count(&record);
         self.records.push(record);
         if self.records.len() == BATCH_RECORDS {
             self.flush(at);
@@ -110,7 +119,7 @@ impl Outflow {
         if let Some(anonymiser) = &mut self.anonymiser {
             self.records.iter_mut().for_each(|record| anonymiser.apply(record));
         }
-        self.dispatch.offer(&mut self.records, at);
+        self.recent.keep(self.dispatch.offer(&mut self.records, at));
     }
 
     /// Changes what options data say of the records from now on: those before go first (OPT-SAMP-2).
@@ -180,6 +189,8 @@ pub(super) struct Meter<F: Flow> {
     pub(super) early: bool,
     /// Where the agent shows itself.
     pub(super) shown: Shown,
+    /// What is shown of interfaces.
+    pub(super) interfaces: InterfaceTraffic,
     pub(super) started: UnixMillis,
 }
 
@@ -191,6 +202,7 @@ impl<F: Flow> Meter<F> {
         if let Err(error) = setpriority_process(None, NICE) {
             debug!("the metering thread keeps its priority: {error}");
         }
+        self.kernel.attachments().iter().for_each(|attachment| self.interfaces.attached(attachment));
         let failed = self.meter(interval, &stop).and_then(|()| self.drain_both()).err();
         self.control.close();
         // Whatever failed: the flows that are there are exported, and the books tell what is missing.
@@ -260,9 +272,11 @@ impl<F: Flow> Meter<F> {
             // The generation after this one is, too.
             self.kernel.sample_next(interval)?;
         }
-        let Self { kernel, ticks, drain, cache, buffer, outflow, .. } = self;
+        let Self { kernel, ticks, drain, cache, buffer, outflow, interfaces, .. } = self;
+        outflow.traffic.at(now);
         let mut emit = |key, counters, reason| outflow.push(F::record(key, counters, reason, &now), None);
         let drained = drain.take(kernel, frozen, ticks, |deltas| {
+            interfaces.count::<F>(deltas);
             F::merge(cache, deltas, ticks.step(), buffer, &mut emit);
         })?;
         let merged = clock::now().monotonic;
@@ -312,14 +326,23 @@ impl<F: Flow> Meter<F> {
     }
 
     /// Shows how things are, to whoever looks.
-    fn show(&self, at: UnixMillis, timings: Timings) {
+    fn show(&mut self, at: UnixMillis, timings: Timings) {
         self.shown.send_replace(Some(Arc::new(Status {
             at,
             started: self.started,
             books: self.outflow.ledger.books(),
             timings,
             sampled_one_in: self.sampled.get(),
+            traffic: self.outflow.traffic.shown(),
+            interfaces: self.interfaces.shown(),
         })));
+    }
+
+    /// Shows what has changed since the last flip.
+    pub(super) fn show_again(&mut self) {
+        let Some(last) = self.shown.borrow().clone() else { return };
+        let (books, traffic) = (self.outflow.ledger.books(), self.outflow.traffic.shown());
+        self.shown.send_replace(Some(Arc::new(Status { books, traffic, ..(*last).clone() })));
     }
 
     pub(super) fn write_ledger(&self) {

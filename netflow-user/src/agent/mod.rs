@@ -1,6 +1,7 @@
 //! Wires the stages, owns tasks and shutdown: the one room that knows the whole line.
 
 mod anonymisation;
+mod asked;
 mod batch;
 mod collector;
 mod control;
@@ -12,6 +13,7 @@ mod host_meter;
 mod interfaces;
 mod json;
 mod ledger_file;
+mod looking;
 mod messages;
 mod meter;
 mod overload;
@@ -21,6 +23,7 @@ mod session;
 mod spool;
 mod spread;
 mod status;
+mod traffic;
 
 use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
@@ -39,6 +42,7 @@ use tracing::{info, warn};
 
 use self::{
     anonymisation::anonymiser,
+    asked::{Answering, Asked, AskedCollector},
     collector::{Collector, say_not_decoded},
     control::{Attaching, Control},
     flow::{Flow, Paired},
@@ -50,6 +54,7 @@ use self::{
     queue::Queue,
     session::{Outlet, Pacing, Session, SessionClock},
     status::Shown,
+    traffic::InterfaceTraffic,
 };
 pub use self::{
     error::{AgentError, chain},
@@ -133,9 +138,12 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         outlets.push(outlet);
     }
     let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
+    let socket = asked::open(&config.control)?;
+    let is_anonymised = config.anonymisation.is_some();
     let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, metered.begin()));
 
     let (routes, follower) = follow_routes(config.routes).await?.unzip();
+    let routes_asked = routes.clone();
 
     // Before anything is attached: from here on a signal ends the agent with its books closed.
     let terminated = terminated()?;
@@ -155,7 +163,7 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
     let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
     let interval = config.drain_interval;
-    let (shown, _statuses) = watch::channel(None);
+    let (shown, statuses) = watch::channel(None);
     let stages = Stages {
         kernel,
         ticks,
@@ -187,6 +195,14 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         sizes.kernel_memory >> 20
     );
 
+    let collectors = outlets.iter().map(AskedCollector::of).collect();
+    let asked = Asked::new(statuses, collectors, Arc::clone(&control));
+    // Nobody reads the configuration again yet: who asks for it is told so.
+    let (reloads, _) = mpsc::channel(1);
+    let asked =
+        Arc::new(asked.with_reloads(reloads).with_routes(routes_asked).with_anonymised(is_anonymised));
+    let answering = socket.map(|socket| Answering::start(socket, asked)).transpose()?;
+
     let by_interface = |part: &KeyElement| part.element == InformationElement::INGRESS_INTERFACE;
     let one_sided = !metered.sees_both_directions() && !config.load.tap;
     if config.export.biflow && one_sided && config.export.key.iter().any(by_interface) {
@@ -210,7 +226,7 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         }
     };
     let (outflow, failed) = joined(result)?;
-    drop((metered, follower));
+    drop((answering, metered, follower));
     finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
 }
@@ -260,6 +276,7 @@ impl Stages {
             early: false,
             shown: self.shown,
             started: self.started,
+            interfaces: InterfaceTraffic::default(),
         };
         Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
     }

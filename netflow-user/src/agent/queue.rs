@@ -91,6 +91,17 @@ impl Queue {
         }
     }
 
+    /// Has the session send its templates again, behind the records that wait.
+    pub(super) fn announce(&self) {
+        let mut waiting = self.lock();
+        // One is enough, however often it is asked for.
+        if !waiting.closed && !waiting.batches.back().is_some_and(|last| last.is_probe) {
+            waiting.batches.push_back(Batch::probe());
+            drop(waiting);
+            self.filled.notify_one();
+        }
+    }
+
     /// Puts a batch in, or counts it as turned away.
     pub(super) fn offer(&self, batch: Batch) {
         let mut waiting = self.lock();

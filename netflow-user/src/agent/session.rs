@@ -25,6 +25,7 @@ use crate::{
     transport::{Link, Pace, Target},
 };
 
+mod about;
 mod connection;
 #[cfg(test)]
 mod measure;
@@ -35,6 +36,7 @@ mod spooling;
 mod statistics;
 mod unacknowledged;
 
+pub(super) use about::About;
 use outgoing::Outgoing;
 pub(super) use outlet::Outlet;
 use spooling::Spooling;
@@ -132,6 +134,12 @@ impl Session {
             messages.message_size()
         );
         let socket = socket(&link);
+        let about = About {
+            protocol: destination.protocol().name(),
+            peer: link.peer(),
+            is_lossy: link.is_lossy(),
+            templates: messages.templates().map(about::templates).unwrap_or_default(),
+        };
         let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books), destination.queue().unwrap_or(QUEUE_RECORDS)));
         if link.is_up() {
@@ -181,7 +189,7 @@ impl Session {
             }
             session.abandon();
         });
-        Ok(Outlet { queue, socket, abandon, task })
+        Ok(Outlet { queue, socket, about, abandon, task })
     }
 
     async fn run(&mut self) {

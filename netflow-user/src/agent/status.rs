@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::{ledger::Books, time::UnixMillis};
+use crate::{
+    control::{InterfaceLine, TimingLines, Traffic},
+    ledger::Books,
+    time::UnixMillis,
+};
 
 /// The agent as of one flip.
 #[derive(Clone, Debug)]
@@ -22,6 +26,10 @@ pub struct Status {
     pub timings: Timings,
     /// One in how many packets is metered since then.
     pub sampled_one_in: u32,
+    /// What left as records.
+    pub traffic: Traffic,
+    /// What is metered, and what was drained of it.
+    pub interfaces: Vec<InterfaceLine>,
 }
 
 /// What a flip takes of the metering thread's time.
@@ -33,6 +41,17 @@ pub struct Timings {
     pub drain: Duration,
     /// Ending flows and offering their records.
     pub expire: Duration,
+}
+
+impl From<&Timings> for TimingLines {
+    fn from(timings: &Timings) -> Self {
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            flip_microseconds: microseconds(timings.flip),
+            drain_microseconds: microseconds(timings.drain),
+            expire_microseconds: microseconds(timings.expire),
+        }
+    }
 }
 
 /// The last picture, for any number of readers; `None` before the first flip.

@@ -1,10 +1,12 @@
 //! Flows that are ended from outside: all of an interface that is gone, say.
 
+use std::ops::Range;
+
 use netflow_common::FlowKey;
 
 use crate::record::FlowEndReason;
 
-use super::slab::{LIVE, NONE};
+use super::slab::{FREE, LIVE, NONE};
 use super::{Counters, FlowCache, Key};
 
 impl<K: Key, C: Counters> FlowCache<K, C> {
@@ -16,8 +18,19 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
         reason: FlowEndReason,
         emit: &mut impl FnMut(K, C, FlowEndReason),
     ) -> usize {
+        self.end_within(0..u32::MAX, ends, reason, emit)
+    }
+
+    /// The same in a range of slots only, of which there are [`FlowCache::slots`]: in pieces, between other things.
+    pub fn end_within(
+        &mut self,
+        slots: Range<u32>,
+        ends: impl Fn(&FlowKey) -> bool,
+        reason: FlowEndReason,
+        emit: &mut impl FnMut(K, C, FlowEndReason),
+    ) -> usize {
         let before = self.flows();
-        for at in 0..self.slab.len() {
+        for at in slots.start..slots.end.min(self.slab.len()) {
             let slot = &self.slab[at];
             if slot.state == LIVE && ends(slot.key.flow()) {
                 let parked = slot.parked;
@@ -30,5 +43,19 @@ impl<K: Key, C: Counters> FlowCache<K, C> {
             }
         }
         before - self.flows()
+    }
+
+    /// Slots ever used: a flow keeps its one until it ends.
+    pub fn slots(&self) -> u32 {
+        self.slab.len()
+    }
+
+    /// Looks at what would be a record if it ended now, slot by slot in a range.
+    pub fn look(&self, slots: Range<u32>, mut at: impl FnMut(K, C)) {
+        let end = slots.end.min(self.slab.len());
+        let slots = self.slab.slots().get(slots.start.min(end) as usize..end as usize).unwrap_or_default();
+        for slot in slots.iter().filter(|slot| slot.state != FREE && slot.counters.packets() > 0) {
+            at(slot.key, slot.counters);
+        }
     }
 }

@@ -162,6 +162,11 @@ impl Kernel {
         Ok(self.attachments.last().expect("pushed above"))
     }
 
+    /// What is attached, in the order in which it came.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
     /// Detaches from one interface; whether it was attached. Programs that still run end before the next
     /// flip's wait returns. Of an interface that is gone only the memory of it is given back.
     pub fn detach(&mut self, index: u32) -> bool {

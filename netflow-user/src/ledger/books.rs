@@ -1,22 +1,39 @@
 //! The ledger as the operator sees it: one JSON object, or one sentence.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use netflow_common::{Loss, Note, Refusal, Skip};
-use serde::{Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
 
 use crate::record::FlowEndReason;
 
-use super::{Joined, Ledger, NotSent, TransportSession, Volume};
+use super::{DestinationBooks, Ledger, NotSent, TransportSession, Volume};
 
 /// Numbers by the names of their reasons, in the order of the reasons: an object in JSON.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ByReason<T>(pub Vec<(&'static str, T)>);
+pub struct ByReason<T>(pub Vec<(Cow<'static, str>, T)>);
 
 impl ByReason<u64> {
     /// All of them together.
     pub fn sum(&self) -> u64 {
         self.0.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl<T> ByReason<T> {
+    /// Numbers and the names of what they count.
+    pub fn new(numbers: impl IntoIterator<Item = (&'static str, T)>) -> Self {
+        Self(numbers.into_iter().map(|(name, number)| (name.into(), number)).collect())
+    }
+}
+
+impl<T: Copy> ByReason<T> {
+    /// That of a reason, if it is there.
+    pub fn of(&self, reason: &str) -> Option<T> {
+        self.0.iter().find(|(name, _)| name == reason).map(|(_, number)| *number)
     }
 }
 
@@ -26,8 +43,33 @@ impl<T: Serialize> Serialize for ByReason<T> {
     }
 }
 
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByReason<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+/// Keeps the order that a map has in the text.
+struct InOrder<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+    type Value = ByReason<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("numbers by the names of their reasons")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByReason<T>, A::Error> {
+        let mut numbers = Vec::new();
+        while let Some((name, number)) = map.next_entry::<String, T>()? {
+            numbers.push((name.into(), number));
+        }
+        Ok(ByReason(numbers))
+    }
+}
+
 /// The ledger at one moment; all numbers since the agent started, closed at the last flip.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Books {
     /// Whether every line below closed at every check so far.
     pub balanced: bool,
@@ -55,7 +97,7 @@ pub struct Books {
 }
 
 /// Where the packets are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PacketLines {
     /// Entered the kernel program.
     pub seen: u64,
@@ -80,7 +122,7 @@ pub struct PacketLines {
 }
 
 /// Where the octets are: those of IP packets, by their headers' statement.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OctetLines {
     /// Of flow packets that entered the kernel program.
     pub seen: u64,
@@ -103,7 +145,7 @@ pub struct OctetLines {
 }
 
 /// Flows.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FlowLines {
     /// Slots taken in the flow table: a flow takes one per CPU and flip in which it has packets.
     pub table_slots: u64,
@@ -116,7 +158,7 @@ pub struct FlowLines {
 }
 
 /// Records by flowEndReason.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RecordLines {
     /// All of them.
     pub total: u64,
@@ -126,7 +168,7 @@ pub struct RecordLines {
 }
 
 /// What one destination got: `offered + inherited = sent + queued + spooled + not_sent`, in records, packets and octets.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DestinationLines {
     /// As the operator named it.
     pub name: String,
@@ -170,10 +212,10 @@ impl Ledger {
         let kernel = &self.kernel;
         let refused = |not_ip: bool| {
             let of = Refusal::ALL.iter().filter(|refusal| refusal.is_not_ip() == not_ip);
-            ByReason(of.map(|refusal| (refusal.name(), kernel.refused[*refusal as usize])).collect())
+            ByReason::new(of.map(|refusal| (refusal.name(), kernel.refused[*refusal as usize])))
         };
         let lost = |lost: &[u64; Loss::COUNT]| {
-            ByReason(Loss::ALL.iter().map(|loss| (loss.name(), lost[*loss as usize])).collect())
+            ByReason::new(Loss::ALL.iter().map(|loss| (loss.name(), lost[*loss as usize])))
         };
         let end_reason =
             END_REASONS.map(|(reason, name)| (name, self.records_by_reason[reason as usize - 1]));
@@ -211,11 +253,13 @@ impl Ledger {
                 in_cache: self.flows_in_cache,
                 unused_in_cache: self.unused_in_cache,
             },
-            records: RecordLines { total: self.in_records.records, end_reason: ByReason(end_reason.into()) },
-            destinations: self.destinations.iter().map(DestinationLines::of).collect(),
-            notes: ByReason(
-                Note::ALL.iter().map(|note| (note.name(), kernel.noted[*note as usize])).collect(),
-            ),
+            records: RecordLines { total: self.in_records.records, end_reason: ByReason::new(end_reason) },
+            destinations: self
+                .destinations
+                .iter()
+                .map(|joined| DestinationLines::now(&joined.books))
+                .collect(),
+            notes: ByReason::new(Note::ALL.iter().map(|note| (note.name(), kernel.noted[*note as usize]))),
         }
     }
 }
@@ -227,17 +271,18 @@ impl Serialize for Ledger {
 }
 
 impl DestinationLines {
-    fn of(joined: &Joined) -> Self {
-        let numbers = joined.books.read();
+    /// As they are now.
+    pub fn now(books: &DestinationBooks) -> Self {
+        let numbers = books.read();
         let not_sent = NotSent::ALL.map(|reason| (reason.name(), numbers.not_sent[reason as usize]));
         Self {
-            name: joined.books.name().to_owned(),
+            name: books.name().to_owned(),
             offered: numbers.offered,
             inherited: numbers.inherited,
             sent: numbers.sent,
             queued: numbers.queued,
             spooled: numbers.spooled,
-            not_sent: ByReason(not_sent.into()),
+            not_sent: ByReason::new(not_sent),
             messages: numbers.messages,
             message_octets: numbers.message_octets,
             refused_datagrams: numbers.refused_datagrams,

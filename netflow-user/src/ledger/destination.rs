@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Imbalance, MeteringBooks, Unit, sums_to};
 use crate::time::UnixMillis;
 
 /// Records, and the packets and octets in them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Volume {
     /// Flow Records.
     pub records: u64,
@@ -128,7 +128,7 @@ pub struct Destination {
 }
 
 /// The Transport Session with a destination, as RFC 6728 section 4.3 has it; the counters are those of earlier ones, too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TransportSession {
     /// Whether there is one now: over a connection, whether it is established.
     pub is_active: bool,

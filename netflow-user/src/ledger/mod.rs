@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use netflow_common::{KernelStats, Refusal, Skip};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{record::FlowEndReason, time::UnixMillis};
 
@@ -30,7 +30,7 @@ pub use self::destination::{Destination, DestinationBooks, NotSent, TransportSes
 pub use self::metering::{LossTimes, Metering, MeteringBooks, Selection};
 
 /// Packets and their octets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Packets.
     pub packets: u64,
@@ -43,6 +43,15 @@ impl Tally {
     pub fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.octets += other.octets;
+    }
+
+    /// What came since it was `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(before.packets),
+            octets: self.octets.saturating_sub(before.octets),
+        }
     }
 }
 

@@ -338,6 +338,11 @@ impl Packer {
         self.pending = None;
     }
 
+    /// What records are told by.
+    pub fn templates(&self) -> &TemplateSet {
+        &self.templates
+    }
+
     /// Template Records and Options Template Records in all messages so far, those of earlier sessions too.
     pub fn told(&self) -> [u64; 2] {
         self.session.schedules.told

@@ -18,7 +18,7 @@ struct Rule {
 
 const STAGES: [&str; 4] = ["drain", "flow_cache", "message", "transport"];
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule {
         files: &["netflow-common/src/"],
         except: &[],
@@ -93,6 +93,22 @@ const RULES: [Rule; 10] = [
         why: "routes know the kernel's routing tables, keys and records, and not the line",
     },
     Rule {
+        files: &["netflow-user/src/control/"],
+        except: &[],
+        must_not_use: &[
+            "aya",
+            "netflow_user::agent",
+            "netflow_user::config",
+            "netflow_user::drain",
+            "netflow_user::flow_cache",
+            "netflow_user::kernel",
+            "netflow_user::message",
+            "netflow_user::transport",
+        ],
+        tests_may: false,
+        why: "control knows the words of questions and answers, records and books, and not the line",
+    },
+    Rule {
         files: &["netflow-user/src/transport/"],
         except: &[],
         must_not_use: &[
@@ -109,6 +125,7 @@ const RULES: [Rule; 10] = [
         except: &[
             "netflow-user/src/main.rs",
             "netflow-user/src/cli.rs",
+            "netflow-user/src/cli/",
             "netflow-user/src/config.rs",
             "netflow-user/src/config/",
             "netflow-user/src/measured.rs",

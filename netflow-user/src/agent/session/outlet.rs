@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
 
+use super::about::About;
 use crate::{agent::queue::Queue, kernel::SessionSocket};
 
 /// The meter's end of a session.
@@ -11,6 +12,8 @@ pub(in crate::agent) struct Outlet {
     pub(in crate::agent) queue: Arc<Queue>,
     /// Its socket, where it has one at once.
     pub(in crate::agent) socket: Option<SessionSocket>,
+    /// What is shown of it.
+    pub(in crate::agent) about: About,
     pub(super) abandon: Arc<Notify>,
     pub(super) task: tokio::task::JoinHandle<()>,
 }

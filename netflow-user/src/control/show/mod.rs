@@ -1,0 +1,15 @@
+//! Answers as text for people.
+
+mod explanation;
+mod export;
+mod flows;
+mod interfaces;
+mod ledger;
+mod summary;
+mod table;
+mod templates;
+
+pub use self::{
+    explanation::explanation, export::export, flows::flows, interfaces::interfaces, ledger::ledger,
+    summary::summary, templates::templates,
+};
