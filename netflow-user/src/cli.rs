@@ -246,6 +246,9 @@ pub struct Run {
     /// Answer `netflow show` and other questions at this Unix socket, or off [default: /run/netflow/control.sock]
     #[arg(long, value_name = "PATH", help_heading = "Output", hide_short_help = true)]
     pub control_socket: Option<PathBuf>,
+    /// Serve metrics for Prometheus at this address and port, or off [default: 127.0.0.1:14739]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Output", hide_short_help = true)]
+    pub metrics: Option<String>,
     /// Output.
     #[command(flatten)]
     pub output: Output,

@@ -4,6 +4,7 @@ mod collectors;
 mod control;
 mod error;
 mod export;
+mod metrics;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ pub use self::{
     control::AskConfig,
     error::ConfigError,
     export::ExportConfig,
+    metrics::MetricsConfig,
 };
 use crate::{
     agent::OnOverload,
@@ -61,6 +63,8 @@ pub struct RunConfig {
     pub ledger_file: Option<PathBuf>,
     /// Where questions are answered.
     pub control: crate::control::Place,
+    /// Where metrics are served.
+    pub metrics: Option<MetricsConfig>,
 }
 
 /// `netflow read`.
@@ -181,6 +185,7 @@ impl RunConfig {
             anonymisation,
             ledger_file: run.output.ledger_file,
             control: control::place(run.control_socket),
+            metrics: MetricsConfig::new(run.metrics.as_deref())?,
         })
     }
 }

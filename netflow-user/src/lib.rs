@@ -26,6 +26,7 @@ pub mod key;
 pub mod ledger;
 pub mod log;
 pub mod measured;
+pub mod metrics;
 pub mod time;
 
 use std::process::ExitCode;

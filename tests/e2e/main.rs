@@ -10,6 +10,7 @@ mod faults;
 mod filter;
 mod full_disk;
 mod groups;
+mod metrics;
 mod observation_points;
 mod own_export;
 mod pacing;

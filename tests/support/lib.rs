@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod meter;
 pub mod process;
 pub mod raw;
+pub mod scrape;
 pub mod sctp_capture;
 pub mod sctp_sink;
 pub mod stream_sink;

@@ -1,6 +1,6 @@
 //! What ends the agent, named by step.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     capture::CaptureError, collect::CollectError, control::ControlError, drain::DrainError,
@@ -60,6 +60,17 @@ pub enum AgentError {
     LedgerFile {
         /// Its path.
         path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The address of `--metrics`.
+    #[error(
+        "cannot serve metrics at {address}; --metrics ADDRESS:PORT names another, --metrics off serves none"
+    )]
+    Metrics {
+        /// As given.
+        address: SocketAddr,
         /// Why.
         #[source]
         source: io::Error,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 use tracing::{info, warn};
 
 use super::{
@@ -17,6 +17,7 @@ use crate::{
     },
     kernel::{AttachOptions, Direction, Hook, Kernel, Link, OwnExport},
     message::InterfaceName,
+    metrics::MeteredNames,
 };
 
 /// The metered interfaces.
@@ -40,6 +41,8 @@ pub(super) struct Metered {
     memberships: HashMap<u32, Promiscuous>,
     /// The last table for options data, where there is one.
     table: Option<Vec<InterfaceName>>,
+    /// Those that are metered, for whoever looks.
+    shown: watch::Sender<MeteredNames>,
 }
 
 impl Metered {
@@ -69,6 +72,7 @@ impl Metered {
             spare_host: config.load.tap && !config.tap_anyway,
             memberships: HashMap::new(),
             table: config.export.interface_table.then(Vec::new),
+            shown: watch::channel(Vec::new()).0,
         };
         let matched = metered.begin.iter().any(|change| {
             matches!(change, Change::Attach { interface, .. } if !selection.names().contains(&interface.name))
@@ -119,7 +123,24 @@ impl Metered {
             self.hear(Outcome { index: interface.index, ticket, attempt });
         }
         self.idle = self.follower.is_idle();
+        self.show();
         Ok(())
+    }
+
+    /// Those that are metered, now and from now on.
+    pub(super) fn shown(&self) -> watch::Receiver<MeteredNames> {
+        self.shown.subscribe()
+    }
+
+    fn show(&self) {
+        let mut names: MeteredNames =
+            self.follower.metered().map(|interface| (interface.index, interface.name.clone())).collect();
+        names.sort();
+        self.shown.send_if_modified(|shown| {
+            let differs = *shown != names;
+            *shown = names;
+            differs
+        });
     }
 
     /// How interfaces are attached to.
@@ -180,6 +201,7 @@ impl Metered {
             if let Some(again) = again {
                 self.carry_out(again, control).await;
             }
+            self.show();
             if let Some(table) = self.table() {
                 control.send(Command::Table(table));
             }

@@ -20,7 +20,7 @@ use super::{
     looking::Recent,
     overload::{Load, Overload},
     queue::Queue,
-    status::{Shown, Status, Timings},
+    status::{CollectorState, Latencies, Shown, Status, Timings},
     traffic::{InterfaceTraffic, RecordTraffic},
 };
 use crate::{
@@ -192,6 +192,8 @@ pub(super) struct Meter<F: Flow> {
     /// What is shown of interfaces.
     pub(super) interfaces: InterfaceTraffic,
     pub(super) started: UnixMillis,
+    pub(super) latencies: Latencies,
+    pub(super) interval: Duration,
 }
 
 impl<F: Flow> Meter<F> {
@@ -327,11 +329,17 @@ impl<F: Flow> Meter<F> {
 
     /// Shows how things are, to whoever looks.
     fn show(&mut self, at: UnixMillis, timings: Timings) {
+        self.latencies.enter(&timings);
+        let state =
+            |queue: &Arc<Queue>| CollectorState { is_good: queue.is_good(), queue_limit: queue.limit() };
         self.shown.send_replace(Some(Arc::new(Status {
             at,
             started: self.started,
             books: self.outflow.ledger.books(),
             timings,
+            latencies: self.latencies,
+            drain_interval: self.interval,
+            collectors: self.outflow.queues().iter().map(state).collect(),
             sampled_one_in: self.sampled.get(),
             traffic: self.outflow.traffic.shown(),
             interfaces: self.interfaces.shown(),

@@ -19,6 +19,7 @@ mod meter;
 mod overload;
 mod queue;
 mod read;
+mod scrapes;
 mod session;
 mod spool;
 mod spread;
@@ -61,7 +62,7 @@ pub use self::{
     exporter::Exporter,
     overload::OnOverload,
     read::read,
-    status::{Status, Statuses, Timings},
+    status::{CollectorState, Durations, Latencies, Status, Statuses, Timings},
 };
 use crate::{
     clock::{self, KernelClock},
@@ -92,6 +93,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The step that failed; nothing is left attached.
 pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let mut metered = Metered::choose(&config).await?;
+    let metrics = scrapes::listen(config.metrics)?;
     config.load.own_export = metered.leave_out(config.load.own_export);
     config.load.own_connections = config.export.destinations.iter().any(Target::has_connections);
     let mut kernel = Kernel::load(&config.load)?;
@@ -196,12 +198,13 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     );
 
     let collectors = outlets.iter().map(AskedCollector::of).collect();
-    let asked = Asked::new(statuses, collectors, Arc::clone(&control));
+    let asked = Asked::new(statuses.clone(), collectors, Arc::clone(&control));
     // Nobody reads the configuration again yet: who asks for it is told so.
     let (reloads, _) = mpsc::channel(1);
     let asked =
         Arc::new(asked.with_reloads(reloads).with_routes(routes_asked).with_anonymised(is_anonymised));
     let answering = socket.map(|socket| Answering::start(socket, asked)).transpose()?;
+    let _metrics = metrics.map(|listener| scrapes::serve(listener, statuses, &metered)).transpose()?;
 
     let by_interface = |part: &KeyElement| part.element == InformationElement::INGRESS_INTERFACE;
     let one_sided = !metered.sees_both_directions() && !config.load.tap;
@@ -277,6 +280,8 @@ impl Stages {
             shown: self.shown,
             started: self.started,
             interfaces: InterfaceTraffic::default(),
+            latencies: Latencies::default(),
+            interval,
         };
         Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
     }

@@ -37,6 +37,12 @@ pub enum ConfigError {
     /// The key of anonymisation.
     #[error(transparent)]
     AnonymisationKey(#[from] KeyError),
+    /// No address to serve metrics at.
+    #[error("--metrics '{given}' is not possible: ADDRESS:PORT is (127.0.0.1:14739, [::1]:14739), or off")]
+    Metrics {
+        /// As given.
+        given: String,
+    },
     /// Longer than a datagram can be.
     #[error("--message-size {octets} is not possible: from 512 to 65507 is")]
     MessageSize {

@@ -3,6 +3,7 @@
 //! In: names. Out: [`Interface`]s as the kernel knows them by netlink (never by sysfs: in a network
 //! namespace that may show another one's). This room refuses to know programs and maps.
 
+mod drops;
 mod follower;
 mod following;
 mod in_use;
@@ -24,6 +25,7 @@ use rtnetlink::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::{
+    drops::ReceiveDrops,
     follower::Follower,
     following::{Attempt, Cause, Change, Following, News},
     link::Interface,
@@ -47,7 +49,7 @@ pub enum InterfaceError {
     /// A netlink request failed.
     #[error("cannot ask the kernel for its {what}")]
     Request {
-        /// links, routes or addresses.
+        /// links, counters, routes or addresses.
         what: &'static str,
         /// Why.
         #[source]

@@ -134,6 +134,8 @@ pub struct TransportSession {
     pub is_active: bool,
     /// When the last one began; zero before the first one.
     pub began: UnixMillis,
+    /// How many have begun.
+    pub begun: u64,
     /// Template Records in the messages made of the queue.
     pub templates: u64,
     /// Options Template Records in them.
@@ -284,6 +286,7 @@ impl DestinationBooks {
     pub fn session_began(&self, now: UnixMillis) {
         let mut numbers = self.lock();
         (numbers.session.is_active, numbers.session.began) = (true, now);
+        numbers.session.begun += 1;
     }
 
     /// It is over.

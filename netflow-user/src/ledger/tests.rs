@@ -290,6 +290,7 @@ fn the_books_are_one_json_object_and_one_sentence() {
       "session": {
         "is_active": true,
         "began": 1767225600000,
+        "begun": 1,
         "templates": 2,
         "options_templates": 1,
         "discarded_messages": 0

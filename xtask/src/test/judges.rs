@@ -8,7 +8,7 @@ use crate::process;
 use crate::setup::apt::Apt;
 use crate::setup::packages::{self, Package, package};
 
-const JUDGES: [Package; 13] = [
+const JUDGES: [Package; 14] = [
     package("nfdump", "nfcapd", &["nfdump.service"]),
     package(
         "pmacct",
@@ -27,6 +27,8 @@ const JUDGES: [Package; 13] = [
     package("bpftool", "bpftool", &[]),
     package("ethtool", "ethtool", &[]),
     package("iproute2", "ip", &[]),
+    // For promtool, which checks metrics and alert rules.
+    package("prometheus", "promtool", &["prometheus.service"]),
 ];
 
 /// A decoder from the Python registry: no packages of its own, nothing but Python's library.

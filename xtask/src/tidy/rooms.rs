@@ -18,7 +18,7 @@ struct Rule {
 
 const STAGES: [&str; 4] = ["drain", "flow_cache", "message", "transport"];
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule {
         files: &["netflow-common/src/"],
         except: &[],
@@ -119,6 +119,22 @@ const RULES: [Rule; 11] = [
         ],
         tests_may: false,
         why: "transport delivers finished datagrams and knows nothing of what is in them",
+    },
+    Rule {
+        files: &["netflow-user/src/metrics/"],
+        except: &[],
+        must_not_use: &[
+            "aya",
+            "netflow_user::config",
+            "netflow_user::drain",
+            "netflow_user::flow_cache",
+            "netflow_user::kernel",
+            "netflow_user::message",
+            "netflow_user::route",
+            "netflow_user::transport",
+        ],
+        tests_may: false,
+        why: "metrics show the agent's picture of itself, and interfaces' counters, and touch nothing",
     },
     Rule {
         files: &["netflow-user/src/"],
