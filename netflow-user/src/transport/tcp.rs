@@ -28,6 +28,7 @@ use super::{
     counting::Counting,
     destination::{Destination, TransportKind},
     error::TransportError,
+    resolver::Resolver,
     sctp,
     tls::TlsClient,
     unacknowledged::unacknowledged,
@@ -69,6 +70,10 @@ pub struct TcpTransport {
     failures: u32,
     /// When the last attempt began.
     last_attempt: Option<MonotonicNanos>,
+    /// Where the Collector has a name.
+    resolver: Option<Resolver>,
+    /// The name means another address: this connection takes no more messages, and ends when it has delivered those it has.
+    is_leaving: bool,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,8 @@ impl TcpTransport {
             state: State::Waiting(MonotonicNanos(0)),
             failures: 0,
             last_attempt: None,
+            resolver: Resolver::new(destination),
+            is_leaving: false,
         })
     }
 
@@ -126,7 +133,7 @@ impl TcpTransport {
 
     /// Whether messages can be sent now.
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected(_))
+        matches!(self.state, State::Connected(_)) && !self.is_leaving
     }
 
     /// Who is told of in the log.
@@ -218,7 +225,7 @@ impl TcpTransport {
                     });
                     return match result {
                         Ok(connection) => {
-                            self.failures = 0;
+                            (self.failures, self.is_leaving) = (0, false);
                             self.state = State::Connected(connection);
                             Event::Connected
                         }
@@ -231,20 +238,27 @@ impl TcpTransport {
                 }
                 State::Connected(connection) => {
                     // Not by what is acknowledged now: the last of it may have been just then, and nobody knows yet.
-                    let ended = if connection.told < connection.written.load(Ordering::Relaxed) {
-                        match tokio::time::timeout(ACKNOWLEDGEMENT, connection.ended()).await {
-                            Ok(source) => source,
-                            Err(_) => {
-                                connection.told = connection.acknowledged();
-                                return Event::Acknowledged;
-                            }
+                    let is_waiting = connection.told < connection.written.load(Ordering::Relaxed);
+                    if self.is_leaving && !is_waiting {
+                        self.reconnect().await;
+                        continue;
+                    }
+                    let peer = connection.peer;
+                    tokio::select! {
+                        source = connection.ended() => {
+                            // The connection stays until it is given up: it tells what has arrived.
+                            return Event::Disconnected(self.lost(source));
                         }
-                    } else {
-                        connection.ended().await
-                    };
-                    let error = self.lost(ended);
-                    // The connection stays until it is given up: it tells what has arrived.
-                    return Event::Disconnected(error);
+                        () = tokio::time::sleep(ACKNOWLEDGEMENT), if is_waiting => {
+                            connection.told = connection.acknowledged();
+                            return Event::Acknowledged;
+                        }
+                        () = moved(&mut self.resolver, peer, &clock), if !self.is_leaving => {
+                            tracing::info!("collector {}: {peer} is no longer its address", self.destination);
+                            self.is_leaving = true;
+                            return Event::Acknowledged;
+                        }
+                    }
                 }
             }
         }
@@ -300,6 +314,14 @@ impl Connection {
                 Err(error) => return error,
             }
         }
+    }
+}
+
+/// Completes when a Collector's name no longer means this peer.
+async fn moved(resolver: &mut Option<Resolver>, peer: SocketAddr, clock: impl Fn() -> MonotonicNanos) {
+    match resolver {
+        Some(resolver) => drop(resolver.changed(peer, 0, clock).await),
+        None => std::future::pending().await,
     }
 }
 

@@ -12,18 +12,18 @@ use std::time::Duration;
 use anyhow::Result;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use tempfile::TempDir;
-use tests::agent::{AgentProcess, binary};
+use tests::agent::AgentProcess;
 use tests::judges::sums_of_file;
-use tests::lab::{MONITOR_INTERFACE, Namespace};
+use tests::lab::Namespace;
 
-use super::{COLLECTOR, Path, SENT};
+use super::{COLLECTOR, Path, SENT, wait_for_sent};
 
-const PORT: u16 = 4739;
+pub(super) const PORT: u16 = 4739;
 const FLOWS: u16 = 300;
 const STEP: Duration = Duration::from_millis(20);
 
 /// A collector that keeps what each connection brings, and can misbehave.
-struct Peer {
+pub(super) struct Peer {
     state: Arc<State>,
     files: TempDir,
     task: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Peer {
-    fn listen(namespace: &Namespace, host: Ipv4Addr) -> Result<Self> {
+    pub(super) fn listen(namespace: &Namespace, host: Ipv4Addr) -> Result<Self> {
         let listener = namespace.enter(|| TcpListener::bind((host, PORT)))??;
         listener.set_nonblocking(true)?;
         // Little enough that a reader that stops is felt.
@@ -51,21 +51,21 @@ impl Peer {
         Ok(Self { state, files, task: Some(task) })
     }
 
-    fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
     }
 
     /// Resets the connections that there are.
-    fn reset(&self) {
+    pub(super) fn reset(&self) {
         self.state.reset.store(self.connections(), Ordering::Relaxed);
     }
 
-    fn stall(&self, stalls: bool) {
+    pub(super) fn stall(&self, stalls: bool) {
         self.state.stalls.store(stalls, Ordering::Relaxed);
     }
 
     /// Ends it without further reading; packets of the records that tshark finds in what came: one in each.
-    fn end(&mut self) -> Result<u64> {
+    pub(super) fn end(&mut self) -> Result<u64> {
         self.state.stop.store(true, Ordering::Relaxed);
         self.task.take().map(JoinHandle::join).transpose().ok();
         let mut packets = 0;
@@ -122,10 +122,6 @@ fn keep(mut stream: TcpStream, mut file: File, number: usize, state: &State) {
 
 fn url(timeout: &str) -> String {
     format!("tcp://{COLLECTOR}:{PORT}?retry=1s&timeout={timeout}")
-}
-
-fn wait_for_sent(agent: &AgentProcess, records: u64) {
-    agent.wait_for_ledger("records sent", |ledger| Ok(ledger.number(SENT)? == records)).unwrap();
 }
 
 #[test]
@@ -202,36 +198,4 @@ fn a_peer_that_takes_nothing_delays_nobody_and_has_all_of_it_when_it_goes_on() {
     wait_for_sent(&agent, path.sent);
     path.stop(agent).unwrap();
     assert_eq!((peer.connections(), peer.end().unwrap()), (1, path.sent));
-}
-
-#[test]
-#[ignore = "needs root: network namespaces and XDP"]
-fn a_name_that_changes_is_followed_at_the_next_connection() {
-    let mut path = Path::new().unwrap();
-    let [old, new] = [COLLECTOR, Ipv4Addr::new(10, 89, 0, 3)];
-    path.collector.ip(&["addr", "add", &format!("{new}/24"), "dev", "k0"]).unwrap();
-    let directory = TempDir::new().unwrap();
-    let hosts = directory.path().join("hosts");
-    let says = |address: Ipv4Addr| fs::write(&hosts, format!("{address} collector.example\n")).unwrap();
-    says(old);
-    let mut first = Peer::listen(&path.collector, old).unwrap();
-    let mut second = Peer::listen(&path.collector, new).unwrap();
-    // Its own /etc/hosts, which can be changed in place.
-    let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
-    let netflow = binary().unwrap();
-    let words = ["--mount", "sh", "-c", &script, "sh", netflow.to_str().unwrap()];
-    let url = format!("tcp://collector.example:{PORT}?retry=1s");
-    let arguments = ["-i", MONITOR_INTERFACE, "--direction", "ingress", "--idle-timeout", "1s", "-c", &url];
-    let agent =
-        AgentProcess::start_program(FilePath::new("unshare"), &path.lab.monitor, &words, &arguments).unwrap();
-    path.flows(&agent, FLOWS).unwrap();
-    wait_for_sent(&agent, FLOWS.into());
-    thread::sleep(10 * STEP);
-    says(new);
-    first.reset();
-    path.flows(&agent, FLOWS).unwrap();
-    wait_for_sent(&agent, 2 * u64::from(FLOWS));
-    path.stop(agent).unwrap();
-    let at = |peer: &mut Peer| peer.end().unwrap();
-    assert_eq!((at(&mut first), at(&mut second)), (FLOWS.into(), FLOWS.into()));
 }

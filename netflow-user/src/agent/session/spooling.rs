@@ -114,6 +114,8 @@ impl Session {
     /// There is a connection: whether something on disk goes first.
     pub(super) fn begin_replay(&mut self) -> bool {
         let Some(spooling) = &mut self.spooling else { return false };
+        // The last connection may have ended in the midst of a file, in order.
+        spooling.stop(State::Away);
         let replay = tokio::task::block_in_place(|| spooling.spool.begin_replay());
         spooling.state = match replay {
             Some(replay) => {
@@ -128,7 +130,9 @@ impl Session {
     /// How long until a message of a file may go, if one is to.
     pub(super) fn until_replay(&self, now: MonotonicNanos) -> Option<Duration> {
         match &self.spooling {
-            Some(Spooling { state: State::Replaying { replay, .. }, next, .. }) if !replay.is_at_end() => {
+            Some(Spooling { state: State::Replaying { replay, .. }, next, .. })
+                if self.link.is_up() && !replay.is_at_end() =>
+            {
                 Some(next.since(now))
             }
             _ => None,
