@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod filter;
 mod full_disk;
+mod full_spool;
 mod groups;
 mod metrics;
 mod observation_points;

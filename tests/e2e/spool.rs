@@ -1,5 +1,6 @@
 //! A collector over TCP that is away for a while under load, and an agent that is started anew meanwhile: every packet is in
-//! what the connections brought, once, or in the books. `NETFLOW_OUTAGE=60` makes it a minute.
+//! what the connections brought, once, or in the books. `NETFLOW_OUTAGE=60` makes it a minute, as in
+//! continuous integration.
 
 use std::env;
 use std::fs;
