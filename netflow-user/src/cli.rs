@@ -1,20 +1,34 @@
 //! What was typed. `config` decides what it means; nobody else sees this.
 
 mod anonymise;
+mod config;
 mod control;
+mod export;
+mod file;
+mod flows;
+mod output;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod values;
 mod words;
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
+use self::values::{duration, entries, size};
 pub use self::{
     anonymise::Anonymise,
+    config::{Config, ConfigCommand, defaults, shown},
     control::{
         Asking, Clear, ClearCommand, Expire, Explain, SHOW, SetLogLevel, Show, ShowCommand, ShowFlows,
     },
+    export::Export,
+    file::{DEFAULT_FILE, FileError},
+    flows::{Flows, Measured},
+    output::{Log, Output},
+    sources::{Effective, NO_FILE, Origin, Refused, Setting, Typed, read},
     words::{
         Clock, Direction, ExcludeOwnExport, Format, Fragments, LogFormat, LogLevel, OnOverload, Promiscuous,
         Protocol, Routes, XdpMode,
@@ -57,6 +71,8 @@ pub enum Command {
     LogLevel(SetLogLevel),
     /// Have the running agent read its configuration again
     Reload(Asking),
+    /// Check, show and write configuration files
+    Config(Config),
 }
 
 const WITHOUT_COLLECTOR: &str = "Without -c the flows are exported to a collector of its own and printed.";
@@ -115,7 +131,8 @@ impl Command {
             | Self::Clear(_)
             | Self::SendTemplates(_)
             | Self::LogLevel(_)
-            | Self::Reload(_) => None,
+            | Self::Reload(_)
+            | Self::Config(_) => None,
         }
     }
 }
@@ -140,6 +157,9 @@ pub fn in_one_line(error: &clap::Error) -> Option<String> {
 /// `netflow run`.
 #[derive(Debug, Args)]
 pub struct Run {
+    /// Configuration file, or none [default: /etc/netflow/netflow.toml where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Interface to meter, or a glob ('eth*', '*'), may be repeated [default: that of the default route]
     #[arg(short, long = "interface", value_name = "NAME", help_heading = "Packets")]
     pub interface: Vec<String>,
@@ -298,139 +318,4 @@ pub struct Collect {
     /// Log.
     #[command(flatten)]
     pub log: Log,
-}
-
-/// What is measured of packets.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Flows")]
-pub struct Measured {
-    /// What tells flows apart: default, 5-tuple, 7-tuple, host-pair, prefix-pair, protocol-port, or a list of elements
-    /// with prefix lengths (sourceIPv4Address/24,destinationTransportPort)
-    #[arg(long, value_name = "KEY", default_value = "default")]
-    pub key: String,
-    /// Look into tunnels: none, all, or a list of ip-in-ip, gre, vxlan, geneve, gtp-u
-    #[arg(long, value_name = "TUNNELS", default_value = "none")]
-    pub decapsulate: String,
-    /// Later fragments take the ports of their first one, or are flows of their own
-    #[arg(long, value_name = "HOW", default_value = "join")]
-    pub fragments: Fragments,
-    /// Further fields: l2, size, mpls, opts, spi, igmp, tos, dscp, ttl, frag, fragments, tcp, tunnel, encapsulation,
-    /// route, vrf, obspoint; a list, may be repeated
-    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
-    pub group: Vec<String>,
-    /// The fields of records, in place of the usual ones: names of the registry, with octets where they are to be fewer
-    /// (sourceIPv4Address,destinationIPv4Address,octetDeltaCount/4)
-    #[arg(long, value_name = "ELEMENTS", conflicts_with = "group", hide_short_help = true)]
-    pub template: Option<String>,
-    /// Pair both directions of a flow to one record (RFC 5103), with reverse fields; IPFIX only
-    #[arg(long)]
-    pub biflow: bool,
-    /// Private Enterprise Number for fields that the registry has no element for
-    #[arg(long, value_name = "NUMBER", hide_short_help = true)]
-    pub enterprise_number: Option<NonZeroU32>,
-}
-
-/// When flows end.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Flows")]
-pub struct Flows {
-    /// A flow ends when it had no packet for this time
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
-    pub idle_timeout: Duration,
-    /// A flow that goes on is reported when this time has passed
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
-    pub active_timeout: Duration,
-    /// A TCP flow ends this long after its last packet once a FIN or RST was seen
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, hide_short_help = true)]
-    pub end_linger: Duration,
-    /// Flows in the cache; when it is full, the least recently seen one ends
-    #[arg(long, value_name = "FLOWS", default_value = "1000000", value_parser = entries, hide_short_help = true)]
-    pub cache_size: NonZeroU32,
-}
-
-/// What is sent where.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Export")]
-pub struct Export {
-    /// Collector, may be repeated: udp://host:port?protocol=v9 (ports 4739, v9 2055); file:///directory/prefix, json:-
-    #[arg(short, long = "collector", value_name = "URL")]
-    pub collector: Vec<String>,
-    /// How collectors share the records: [NAME=]replicate, balance, round-robin or failover; NAME is group=NAME in their
-    /// URLs, without it those in no group; may be repeated [default: replicate]
-    #[arg(long, value_name = "MODE", requires = "collector", hide_short_help = true)]
-    pub collector_mode: Vec<String>,
-    /// Protocol for collectors whose URL names none
-    #[arg(long, value_name = "PROTOCOL", default_value = "ipfix")]
-    pub protocol: Protocol,
-    /// Observation Domain ID (v9: Source ID)
-    #[arg(long, value_name = "ID", default_value_t = 1)]
-    pub observation_domain: u32,
-    /// Templates are sent again after this time ...
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
-    pub template_refresh: Duration,
-    /// ... and after this many messages
-    #[arg(long, value_name = "MESSAGES", default_value = "20", hide_short_help = true)]
-    pub template_refresh_packets: NonZeroU32,
-    /// Options data (sampling, keys, anonymisation) are sent again after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
-    pub options_refresh: Duration,
-    /// Statistics (what was sent, not sent and not metered) are sent after this time, 0 for never
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, hide_short_help = true)]
-    pub statistics_interval: Duration,
-    /// Options data name the interfaces that are metered
-    #[arg(long, hide_short_help = true)]
-    pub interface_table: bool,
-    /// Options data say that this exporter is called so (IPFIX)
-    #[arg(long, value_name = "NAME", value_parser = words::name, hide_short_help = true)]
-    pub exporter_name: Option<String>,
-    /// Largest message in octets [default: what the path takes, at most a 1500 octet packet]
-    #[arg(long, value_name = "SIZE", value_parser = size, hide_short_help = true)]
-    pub message_size: Option<u64>,
-}
-
-/// What is written where.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-pub struct Output {
-    /// How flows are printed where no collector is given
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: Format,
-    /// Write the books to this file as JSON, at every drain and at exit
-    #[arg(long, value_name = "PATH")]
-    pub ledger_file: Option<PathBuf>,
-    /// Log.
-    #[command(flatten)]
-    pub log: Log,
-}
-
-/// The log, on standard error.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-pub struct Log {
-    /// error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LogLevel,
-    /// How the log is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_short_help = true)]
-    pub log_format: LogFormat,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 500ms, 15s or 30m"))
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text).map_err(|error| format!("{error}; write for example 1472, 64KiB or 1GiB"))
-}
-
-fn entries(text: &str) -> Result<NonZeroU32, String> {
-    let number = parse_size::parse_size(text)
-        .map_err(|error| format!("{error}; write for example 262144, 256Ki or 1M"))?;
-    u32::try_from(number)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .ok_or_else(|| "from 1 to 4294967295 is possible".to_owned())
 }

@@ -5,6 +5,7 @@ mod control;
 mod error;
 mod export;
 mod metrics;
+mod sources;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ pub use self::{
     error::ConfigError,
     export::ExportConfig,
     metrics::MetricsConfig,
+    sources::{Changed, Reread, Sources},
 };
 use crate::{
     agent::OnOverload,

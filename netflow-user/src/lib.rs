@@ -31,12 +31,12 @@ pub mod time;
 
 use std::process::ExitCode;
 
-use crate::config::{AskConfig, CollectConfig, ReadConfig, RunConfig};
+use crate::config::{AskConfig, CollectConfig, ReadConfig, RunConfig, Sources};
 
 /// A command with its configuration.
 pub enum Decided {
-    /// `netflow run`.
-    Run(Box<RunConfig>),
+    /// `netflow run`, and where its configuration came from.
+    Run(Box<RunConfig>, Sources),
     /// `netflow read`.
     Read(Box<ReadConfig>),
     /// `netflow collect`.
@@ -61,7 +61,7 @@ impl Decided {
         };
         let result = runtime.block_on(async {
             match self {
-                Self::Run(config) => agent::run(*config).await,
+                Self::Run(config, sources) => agent::run(*config, sources).await,
                 Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
                 Self::Ask(_) => Ok(()),

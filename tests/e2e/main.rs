@@ -15,6 +15,7 @@ mod metrics;
 mod observation_points;
 mod own_export;
 mod pacing;
+mod reload;
 mod routes;
 mod spool;
 mod sys_up_time;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser as _;
 use netflow_user::Decided;
 use netflow_user::cli::{Cli, Command};
-use netflow_user::config::RunConfig;
+use netflow_user::config::{RunConfig, Sources};
 use netflow_user::drain::Place;
 use netflow_user::kernel::Flip;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -36,5 +36,6 @@ fn main() -> Result<ExitCode> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu.parse()?);
     sched_setaffinity(None, &cpus)?;
-    Ok(Decided::Run(Box::new(config)).run(|line| eprintln!("{line}")))
+    let sources = Sources::new(Vec::new(), Vec::new());
+    Ok(Decided::Run(Box::new(config), sources).run(|line| eprintln!("{line}")))
 }

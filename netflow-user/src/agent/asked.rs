@@ -110,7 +110,6 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Reload {
     /// What was changed, in lines, or why nothing was.
-    #[expect(dead_code, reason = "whoever reads the configuration again answers here")]
     pub(super) done: oneshot::Sender<Result<Vec<String>, String>>,
 }
 
@@ -138,6 +137,11 @@ impl Asked {
     /// Records do not have the addresses of packets.
     pub(super) fn with_anonymised(self, is_anonymised: bool) -> Self {
         Self { is_anonymised, ..self }
+    }
+
+    /// These have sessions from now on.
+    pub(super) fn set_collectors(&self, collectors: Vec<AskedCollector>) {
+        *lock(&self.collectors) = collectors;
     }
 
     /// Asks these to read the configuration again.

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::session::Tempo;
 use crate::{ledger::Volume, message::OptionsData, record::FlowRecord, time::Instant};
 
 /// Records that go to the sessions at once.
@@ -74,6 +75,8 @@ pub(super) struct Batch {
     pub(super) at: Option<Instant>,
     /// In place of records: what options data say of those behind it.
     pub(super) options: Option<Arc<OptionsData>>,
+    /// In place of records: what the session goes by from here on.
+    pub(super) tempo: Option<Arc<Tempo>>,
     /// In place of records: templates are to go, to see what becomes of them.
     pub(super) is_probe: bool,
 }
@@ -83,12 +86,17 @@ impl Batch {
     pub(super) fn new(list: Vec<FlowRecord>, spare: &Spare, at: Option<Instant>) -> Self {
         let volume = volume(&list);
         let records = Arc::new(Records { list, spare: spare.clone() });
-        Self { records, volume, at, options: None, is_probe: false }
+        Self { records, volume, at, options: None, tempo: None, is_probe: false }
     }
 
     /// Options data.
     pub(super) fn of_options(data: Arc<OptionsData>) -> Self {
         Self { options: Some(data), ..Self::without_records() }
+    }
+
+    /// How often things are said, and how fast.
+    pub(super) fn of_tempo(tempo: Arc<Tempo>) -> Self {
+        Self { tempo: Some(tempo), ..Self::without_records() }
     }
 
     /// Templates alone.

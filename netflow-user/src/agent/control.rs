@@ -3,13 +3,15 @@
 use std::{
     collections::VecDeque,
     io,
+    num::NonZeroU32,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     AgentError,
@@ -17,20 +19,25 @@ use super::{
     error::chain,
     flow::Flow,
     interfaces::attach,
+    ledger_file::LedgerFile,
     looking::{Expired, Piece},
     meter::Meter,
+    overload::Overload,
+    queue::Queue,
 };
 use crate::{
     clock,
+    config::CollectorGroup,
     control::Prefix,
+    flow_cache::Timeouts,
     interface::{Attempt, Interface},
     kernel::{AttachOptions, SessionSocket},
     message::InterfaceName,
     record::{FlowEndReason, FlowRecord},
+    route::Routes,
 };
 
 /// One thing to do.
-#[derive(Debug)]
 pub(super) enum Command {
     /// Meter an interface; the outcome has the same ticket.
     Attach {
@@ -63,6 +70,17 @@ pub(super) enum Command {
     Expire { from: u32, of: Option<Prefix>, done: oneshot::Sender<Expired> },
     /// The last records.
     Recent { done: oneshot::Sender<Vec<Arc<Records>>> },
+    /// These are the collectors from now on.
+    Arrange {
+        /// Their queues.
+        queues: Vec<Arc<Queue>>,
+        /// Who shares.
+        groups: Vec<CollectorGroup>,
+        /// Told when nothing is given to others any more.
+        done: oneshot::Sender<()>,
+    },
+    /// The metering thread goes by this from now on.
+    Alter(Box<Alteration>),
     /// It has another name; its flows go on.
     Renamed {
         /// ifIndex.
@@ -70,6 +88,23 @@ pub(super) enum Command {
         /// Its name now.
         name: String,
     },
+}
+
+/// What a reload changes of the metering thread; `None` is as it was.
+#[derive(Default)]
+pub(super) struct Alteration {
+    /// When flows end.
+    pub(super) timeouts: Option<Timeouts>,
+    /// How many flows the cache holds.
+    pub(super) cache_size: Option<NonZeroU32>,
+    /// Between two drains.
+    pub(super) drain_interval: Option<Duration>,
+    /// What is sampled, and what is done when maps fill up.
+    pub(super) overload: Option<Overload>,
+    /// Records say where their packets go, by these tables.
+    pub(super) routes: Option<Option<Routes>>,
+    /// Where the books are written.
+    pub(super) ledger_file: Option<Option<LedgerFile>>,
 }
 
 /// What became of [`Command::Attach`].
@@ -166,6 +201,12 @@ impl<F: Flow> Meter<F> {
                     self.outflow.renamed(index, &name);
                     self.interfaces.renamed(index, &name);
                 }
+                Command::Arrange { queues, groups, done } => {
+                    self.outflow.arrange(queues, &groups);
+                    // Who waits for it may have been told to end.
+                    let _ = done.send(());
+                }
+                Command::Alter(alteration) => self.alter(*alteration),
                 Command::Attach { ticket, interface } => {
                     // It is only there if its end was missed.
                     if self.kernel.detach(interface.index) {
@@ -192,6 +233,41 @@ impl<F: Flow> Meter<F> {
             }
         }
         self.settle(&mut leaving)
+    }
+
+    /// Between two flips.
+    fn alter(&mut self, alteration: Alteration) {
+        let Alteration { timeouts, cache_size, drain_interval, overload, routes, ledger_file } = alteration;
+        if let Some(timeouts) = timeouts {
+            self.cache.set_timeouts(timeouts, self.flipped);
+        }
+        if let Some(cache_size) = cache_size {
+            let now = clock::now();
+            let Self { cache, outflow, .. } = self;
+            let result = cache.set_capacity(cache_size, &mut |key, counters, reason| {
+                outflow.push(F::record(key, counters, reason, &now), None);
+            });
+            if let Err(error) = result {
+                warn!("the flow cache stays as it was: {}", chain(&error));
+            }
+            outflow.flush(None);
+            outflow.check(cache);
+        }
+        self.interval = drain_interval.unwrap_or(self.interval);
+        self.overload = overload.unwrap_or(self.overload);
+        if let Some(routes) = routes {
+            self.outflow.set_routes(routes);
+        }
+        if let Some(file) = ledger_file {
+            let books = self.outflow.ledger.books();
+            self.ledger_file = match file.map(|file| file.start(&books)).transpose() {
+                Ok(writer) => writer,
+                Err(error) => {
+                    warn!("{}", chain(&error));
+                    None
+                }
+            };
+        }
     }
 
     /// Ends the flows of interfaces that were detached. A packet that was on its way then may be in either

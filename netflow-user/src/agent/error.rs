@@ -75,6 +75,18 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// Two would write there.
+    #[error(
+        "collector {collector}: {} writes to {} and has to end first: take it out, reload, and put this one in", other, place.display()
+    )]
+    StillWriting {
+        /// The new one.
+        collector: String,
+        /// The one that is there.
+        other: String,
+        /// Where.
+        place: PathBuf,
+    },
     /// A line of the ledger did not close.
     #[error("the ledger does not balance: see the log and --ledger-file")]
     Imbalance,

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     AgentError,
     batch::{BATCH_RECORDS, Batch, Spare},
-    session::{Outlet, Pacing, Session, SessionClock},
+    session::{Outlet, Pacing, Session, SessionClock, Surroundings},
 };
 use crate::{
     clock::{self, KernelClock},
@@ -37,8 +37,10 @@ impl Exporter {
         let mut ledger = Ledger::new();
         let clock = SessionClock::Live(Arc::new(KernelClock::new(&clock::now())));
         let (pacing, origin) = (Pacing::Rate(u64::MAX), MonotonicNanos(0));
-        let outlet = Session::start(destination, config, pacing, clock, origin, &mut ledger, None).await?;
-        let books = outlet.queue.books();
+        let surroundings = Surroundings { pacing, clock, origin, control: None };
+        let books = ledger.join(destination.to_string());
+        let (_, at_once) = oneshot::channel();
+        let outlet = Session::start(destination, config, &surroundings, Arc::clone(&books), at_once).await?;
         Ok(Self { outlet, books, spare: Spare::default() })
     }
 

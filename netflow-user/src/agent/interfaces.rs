@@ -53,11 +53,7 @@ impl Metered {
     /// that a glob takes: it is waited for, as it is later on.
     pub(super) async fn choose(config: &RunConfig) -> Result<Self, InterfaceError> {
         let known = Interfaces::open()?;
-        let selection = if config.interfaces.is_empty() {
-            config.interfaces.clone().with(&known.of_default_route().await?.name)
-        } else {
-            config.interfaces.clone()
-        };
+        let selection = selection(config).await?;
         let (follower, begin) = Follower::open(selection.clone()).await?;
         let (direction, why) = direction(config, &selection, &known).await;
         let mut metered = Self {
@@ -181,10 +177,24 @@ impl Metered {
         self.how.direction == Direction::Both
     }
 
-    /// Follows the interfaces; does not end.
-    pub(super) async fn follow(&mut self, control: &Control, mut outcomes: UnboundedReceiver<Outcome>) {
+    /// Follows the interfaces, and what the operator wishes of them; does not end.
+    pub(super) async fn follow(
+        &mut self,
+        control: &Control,
+        mut outcomes: UnboundedReceiver<Outcome>,
+        mut wishes: UnboundedReceiver<Wish>,
+    ) {
         loop {
             let again = tokio::select! {
+                Some(wish) = wishes.recv() => {
+                    if wish.table != self.table.is_some() {
+                        self.table = wish.table.then(Vec::new);
+                    }
+                    for change in self.follower.select(wish.selection) {
+                        self.carry_out(change, control).await;
+                    }
+                    None
+                }
                 changes = self.follower.next() => {
                     for change in changes {
                         self.carry_out(change, control).await;
@@ -272,6 +282,36 @@ impl Metered {
         }
         if self.spare_host { self.follower.interfaces().refuse_in_use(interface).await } else { Ok(()) }
     }
+}
+
+/// What a reload says of interfaces.
+pub(super) struct Wish {
+    pub(super) selection: Selection,
+    /// Options data name them.
+    pub(super) table: bool,
+}
+
+/// Which interfaces a configuration asks for: where it names none, that of the default route.
+///
+/// # Errors
+/// There is none.
+pub(super) async fn selection(config: &RunConfig) -> Result<Selection, InterfaceError> {
+    if !config.interfaces.is_empty() {
+        return Ok(config.interfaces.clone());
+    }
+    let known = Interfaces::open()?;
+    Ok(config.interfaces.clone().with(&known.of_default_route().await?.name))
+}
+
+/// Which packets of them.
+///
+/// # Errors
+/// The kernel tells nothing of interfaces.
+pub(super) async fn direction_of(
+    config: &RunConfig,
+    selection: &Selection,
+) -> Result<Direction, InterfaceError> {
+    Ok(direction(config, selection, &Interfaces::open()?).await.0)
 }
 
 fn interface_name(interface: &Interface) -> InterfaceName {

@@ -54,6 +54,20 @@ impl Way {
     }
 }
 
+/// What is said again, how often: what arrives for sure is said once (RFC 7011 section 8.1).
+fn periods(config: &ExportConfig, lossy: bool) -> PackerConfig {
+    PackerConfig {
+        observation_domain_id: config.observation_domain_id,
+        template_refresh: if lossy { config.template_refresh } else { ONCE },
+        template_refresh_messages: if lossy { config.template_refresh_messages } else { NonZeroU32::MAX },
+        options_refresh: if lossy { config.options_refresh } else { ONCE },
+        statistics_interval: config.statistics.map_or(ONCE, |(interval, _)| interval),
+        exporter_address: [0; 4],
+        sys_up_time_origin: MonotonicNanos(0),
+        message_size: 0,
+    }
+}
+
 impl Messages {
     /// A new session. sysUpTime is zero at `origin`.
     pub(super) fn new(
@@ -73,18 +87,26 @@ impl Messages {
         };
         // The exporter's own address may be one of those that nobody is to see (RFC 6235 section 7.2.3).
         let exporter_address = if config.anonymised.is_empty() { exporter_address } else { [0; 4] };
-        // What arrives for sure is said once (RFC 7011 section 8.1).
         let packer = PackerConfig {
-            observation_domain_id: config.observation_domain_id,
-            template_refresh: if lossy { config.template_refresh } else { ONCE },
-            template_refresh_messages: if lossy { config.template_refresh_messages } else { NonZeroU32::MAX },
-            options_refresh: if lossy { config.options_refresh } else { ONCE },
-            statistics_interval: config.statistics.map_or(ONCE, |(interval, _)| interval),
             exporter_address,
             sys_up_time_origin: origin,
             message_size,
+            ..periods(config, lossy)
         };
         Ok(Self::Templates(Box::new(Packer::new(packer, TemplateSet::new(&templates)?)?)))
+    }
+
+    /// What is said again is said as often as this configuration has it from now on.
+    ///
+    /// # Errors
+    /// As [`Packer::set_periods`].
+    pub(super) fn set_periods(&mut self, config: &ExportConfig, lossy: bool) -> Result<(), MessageError> {
+        match self {
+            Self::Templates(packer) => {
+                packer.set_periods(&periods(config, lossy), config.statistics.map(|(_, reported)| reported))
+            }
+            Self::V5(_) => Ok(()),
+        }
     }
 
     /// Whether the protocol has words for a record.

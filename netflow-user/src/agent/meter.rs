@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::CollectorGroup,
     drain::{Drain, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     interface::Interface,
@@ -69,6 +70,25 @@ impl Outflow {
     /// Records say where their packets go, by these tables.
     pub(super) fn with_routes(self, routes: Option<Routes>) -> Self {
         Self { routes, ..self }
+    }
+
+    /// Those before go by what was there.
+    pub(super) fn set_routes(&mut self, routes: Option<Routes>) {
+        self.flush(None);
+        self.routes = routes;
+    }
+
+    /// These are the collectors from now on. New ones learn what options data say.
+    pub(super) fn arrange(&mut self, queues: Vec<Arc<Queue>>, groups: &[CollectorGroup]) {
+        self.flush(None);
+        let is_new = |queue: &&Arc<Queue>| !self.dispatch.queues().iter().any(|old| Arc::ptr_eq(old, queue));
+        let options = Batch::of_options(Arc::new(self.options.clone()));
+        queues.iter().filter(is_new).for_each(|queue| queue.offer(options.clone()));
+        let books: Vec<_> = queues.iter().map(|queue| queue.books()).collect();
+        self.ledger.arrange(&books);
+        groups.iter().for_each(|group| self.ledger.share(&group.name, &group.members));
+        self.dispatch = Dispatch::new(queues, groups);
+        report(self.ledger.check_destinations());
     }
 
     /// Records lose their addresses.
@@ -187,25 +207,28 @@ pub(super) struct Meter<F: Flow> {
     pub(super) sampled: NonZeroU32,
     /// The next flip comes early: a map has passed its watermark.
     pub(super) early: bool,
+    /// Between two flips.
+    pub(super) interval: Duration,
+    /// The last flip, by the packets' clock.
+    pub(super) flipped: MonotonicNanos,
     /// Where the agent shows itself.
     pub(super) shown: Shown,
     /// What is shown of interfaces.
     pub(super) interfaces: InterfaceTraffic,
     pub(super) started: UnixMillis,
     pub(super) latencies: Latencies,
-    pub(super) interval: Duration,
 }
 
 impl<F: Flow> Meter<F> {
-    /// Ticks every `interval`, or when a map passes its watermark, until `stop` becomes readable. Then
+    /// Ticks at each interval, or when a map passes its watermark, until `stop` becomes readable. Then
     /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
-    pub(super) fn run(mut self, interval: Duration, stop: impl AsFd) -> Ended {
+    pub(super) fn run(mut self, stop: impl AsFd) -> Ended {
         // "Process" 0 is this thread. Where it is not allowed (CAP_SYS_NICE), it has to do without.
         if let Err(error) = setpriority_process(None, NICE) {
             debug!("the metering thread keeps its priority: {error}");
         }
         self.kernel.attachments().iter().for_each(|attachment| self.interfaces.attached(attachment));
-        let failed = self.meter(interval, &stop).and_then(|()| self.drain_both()).err();
+        let failed = self.meter(&stop).and_then(|()| self.drain_both()).err();
         self.control.close();
         // Whatever failed: the flows that are there are exported, and the books tell what is missing.
         self.kernel.detach_all();
@@ -222,8 +245,8 @@ impl<F: Flow> Meter<F> {
         (self.outflow, failed)
     }
 
-    fn meter(&mut self, interval: Duration, stop: &impl AsFd) -> Result<(), AgentError> {
-        let mut due = clock::now().monotonic.plus(interval);
+    fn meter(&mut self, stop: &impl AsFd) -> Result<(), AgentError> {
+        let mut due = clock::now().monotonic.plus(self.interval);
         loop {
             let wait = due.since(clock::now().monotonic);
             match self.wait(wait, stop)? {
@@ -233,13 +256,18 @@ impl<F: Flow> Meter<F> {
                     self.early |= passed.maps > 0;
                 }
                 Wake::Command => {
+                    let interval = self.interval;
                     self.obey()?;
-                    if clock::now().monotonic < due {
+                    let now = clock::now().monotonic;
+                    if self.interval != interval {
+                        due = now.plus(self.interval);
+                    }
+                    if now < due {
                         continue;
                     }
-                    due = due.plus(interval);
+                    due = due.plus(self.interval);
                 }
-                Wake::Time => due = MonotonicNanos(due.0.max(clock::now().monotonic.0)).plus(interval),
+                Wake::Time => due = MonotonicNanos(due.0.max(clock::now().monotonic.0)).plus(self.interval),
             }
             self.tick()?;
         }
@@ -283,6 +311,7 @@ impl<F: Flow> Meter<F> {
         })?;
         let merged = clock::now().monotonic;
         cache.expire(flipped, &mut emit);
+        self.flipped = flipped;
         if resampled {
             // What was metered at one rate is not put together with what is metered at another (OPT-SAMP-2,
             // METER-OVL-1), and collectors learn of the rate before they get records under it.

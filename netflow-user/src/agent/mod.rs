@@ -19,8 +19,10 @@ mod meter;
 mod overload;
 mod queue;
 mod read;
+mod reload;
 mod scrapes;
 mod session;
+mod sessions;
 mod spool;
 mod spread;
 mod status;
@@ -31,7 +33,6 @@ use std::{
 };
 
 use aya_log::EbpfLogger;
-use futures_util::future::join_all;
 use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
@@ -43,7 +44,7 @@ use tracing::{info, warn};
 
 use self::{
     anonymisation::anonymiser,
-    asked::{Answering, Asked, AskedCollector},
+    asked::{Answering, Asked},
     collector::{Collector, say_not_decoded},
     control::{Attaching, Control},
     flow::{Flow, Paired},
@@ -53,7 +54,9 @@ use self::{
     meter::{Ended, Meter, Outflow, report},
     overload::Overload,
     queue::Queue,
-    session::{Outlet, Pacing, Session, SessionClock},
+    reload::Reloader,
+    session::{Pacing, SessionClock, Surroundings},
+    sessions::Sessions,
     status::Shown,
     traffic::InterfaceTraffic,
 };
@@ -67,14 +70,14 @@ pub use self::{
 use crate::{
     clock::{self, KernelClock},
     collect::{self, Listener},
-    config::{CollectConfig, CollectorGroup, FlowsConfig, RunConfig},
+    config::{CollectConfig, CollectorGroup, FlowsConfig, RunConfig, Sources},
     drain::{Drain, Entry, Place, TickClock},
     flow_cache::{Counters, FlowCache, Key},
     kernel::{Flip, Kernel, OwnExport, Width},
     ledger::Ledger,
     message::{InformationElement, KeyElement},
     route::{Follower, Routes},
-    time::UnixMillis,
+    time::{MonotonicNanos, UnixMillis},
     transport::Target,
 };
 
@@ -87,11 +90,11 @@ type WideEntry = (WideKey, WideCounters);
 /// agent from ending.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `netflow run`: meters until SIGINT or SIGTERM.
+/// `netflow run`: meters until SIGINT or SIGTERM; at SIGHUP reads its configuration again from `sources`.
 ///
 /// # Errors
 /// The step that failed; nothing is left attached.
-pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
+pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentError> {
     let mut metered = Metered::choose(&config).await?;
     let metrics = scrapes::listen(config.metrics)?;
     config.load.own_export = metered.leave_out(config.load.own_export);
@@ -122,39 +125,35 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let mut ledger = Ledger::new();
     let mut collector = Collector::open(&config.export).await?;
     let destinations = collector.destinations(&config.export);
-    let pacing = config.export.rate.map_or(Pacing::Spread(config.drain_interval), Pacing::Rate);
+    let pacing = pacing(&config);
     let control = Arc::new(Control::new().map_err(|source| AgentError::Poll { source })?);
-    let mut outlets = Vec::new();
-    for destination in &destinations {
-        let clock = SessionClock::Live(Arc::clone(&kernel_clock));
+    let surroundings = Surroundings {
+        pacing,
+        clock: SessionClock::Live(Arc::clone(&kernel_clock)),
         // sysUpTime counts from the machine's start, as on a router: no packet is older.
-        let origin = kernel_clock.start();
-        let told = (config.load.own_export != OwnExport::Metered).then(|| Arc::clone(&control));
-        let outlet =
-            Session::start(destination, &config.export, pacing, clock, origin, &mut ledger, told).await?;
-        // Nothing is attached yet, so no message has been seen before the kernel knows whose it is; and the sockets
-        // stay open for as long as anything is attached.
-        if let Some(socket) = outlet.socket {
-            kernel.leave_out(socket)?;
-        }
-        outlets.push(outlet);
-    }
+        origin: kernel_clock.start(),
+        control: (config.load.own_export != OwnExport::Metered).then(|| Arc::clone(&control)),
+    };
+    let mut sessions = Sessions::start(&destinations, &config.export, surroundings, &mut ledger).await?;
+    // Nothing is attached yet, so no message has been seen before the kernel knows whose it is; and the sockets
+    // stay open for as long as anything is attached.
+    sessions.sockets().try_for_each(|socket| kernel.leave_out(socket))?;
     let ledger_file = config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
     let socket = asked::open(&config.control)?;
     let is_anonymised = config.anonymisation.is_some();
-    let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, metered.begin()));
+    let anonymiser = config.anonymisation.clone().map(|policy| anonymiser(policy, metered.begin()));
 
-    let (routes, follower) = follow_routes(config.routes).await?.unzip();
+    let (routes, mut follower) = follow_routes(config.routes).await?.unzip();
     let routes_asked = routes.clone();
 
     // Before anything is attached: from here on a signal ends the agent with its books closed.
     let terminated = terminated()?;
+    let hung_up = signal(SignalKind::hangup()).map_err(|source| AgentError::Signals { source })?;
     metered.start(&mut kernel).await?;
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
     let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
-    let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
-    let dispatch = share(&mut ledger, queues, &config.export.collector_groups);
+    let dispatch = share(&mut ledger, sessions.queues(), &config.export.collector_groups);
     let mut outflow = Outflow::new(ledger, dispatch).with_routes(routes).with_anonymiser(anonymiser);
     outflow.announce(None, |options| {
         options.sampled_one_in = config.export.sampling.map(|(_, one_in)| one_in);
@@ -164,7 +163,6 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     let stop =
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| AgentError::Poll { source: error.into() })?;
     let meter_stop: OwnedFd = stop.try_clone().map_err(|source| AgentError::Poll { source })?;
-    let interval = config.drain_interval;
     let (shown, statuses) = watch::channel(None);
     let stages = Stages {
         kernel,
@@ -178,14 +176,15 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         control: Arc::clone(&control),
         attaching: Attaching { how: metered.how(), outcomes },
         overload: Overload::new(config.on_overload, config.load.measure.sampling_interval),
+        interval: config.drain_interval,
         shown,
         started: start.unix_millis(),
     };
     let mut metering = match (config.load.measure.width(), config.export.biflow) {
-        (Width::Default, false) => stages.start::<DefaultEntry>(interval, meter_stop)?,
-        (Width::Wide, false) => stages.start::<WideEntry>(interval, meter_stop)?,
-        (Width::Default, true) => stages.start::<Paired<DefaultEntry>>(interval, meter_stop)?,
-        (Width::Wide, true) => stages.start::<Paired<WideEntry>>(interval, meter_stop)?,
+        (Width::Default, false) => stages.start::<DefaultEntry>(meter_stop)?,
+        (Width::Wide, false) => stages.start::<WideEntry>(meter_stop)?,
+        (Width::Default, true) => stages.start::<Paired<DefaultEntry>>(meter_stop)?,
+        (Width::Wide, true) => stages.start::<Paired<WideEntry>>(meter_stop)?,
     };
     info!(
         "metering {}: {} ({} flows in the table and {} behind it per CPU and generation, {} CPUs, about {} MiB of kernel memory)",
@@ -197,13 +196,11 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         sizes.kernel_memory >> 20
     );
 
-    let collectors = outlets.iter().map(AskedCollector::of).collect();
-    let asked = Asked::new(statuses.clone(), collectors, Arc::clone(&control));
-    // Nobody reads the configuration again yet: who asks for it is told so.
-    let (reloads, _) = mpsc::channel(1);
+    let asked = Asked::new(statuses.clone(), sessions.asked(), Arc::clone(&control));
+    let (reloads, reloads_asked) = mpsc::channel(1);
     let asked =
         Arc::new(asked.with_reloads(reloads).with_routes(routes_asked).with_anonymised(is_anonymised));
-    let answering = socket.map(|socket| Answering::start(socket, asked)).transpose()?;
+    let answering = socket.map(|socket| Answering::start(socket, Arc::clone(&asked))).transpose()?;
     let _metrics = metrics.map(|listener| scrapes::serve(listener, statuses, &metered)).transpose()?;
 
     let by_interface = |part: &KeyElement| part.element == InformationElement::INGRESS_INTERFACE;
@@ -214,12 +211,24 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
         );
     }
 
+    let (wishes, wished) = mpsc::unbounded_channel();
+    let mut reloader = Reloader {
+        sources,
+        config,
+        sessions: &mut sessions,
+        routes: &mut follower,
+        control: &control,
+        wishes,
+        asked: &asked,
+    };
     let early = tokio::select! {
         () = terminated => None,
         () = collector.ended() => None,
         result = &mut metering => Some(result),
-        () = metered.follow(&control, attached) => None,
+        () = metered.follow(&control, attached, wished) => None,
+        () = reloader.follow(hung_up, reloads_asked) => None,
     };
+    let config = reloader.config;
     let result = match early {
         // The meter ends by itself only when it fails.
         Some(result) => result,
@@ -230,7 +239,8 @@ pub async fn run(mut config: RunConfig) -> Result<(), AgentError> {
     };
     let (outflow, failed) = joined(result)?;
     drop((answering, metered, follower));
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
+    let pacing = sessions.pacing();
+    finish(outflow, sessions, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -247,13 +257,14 @@ struct Stages {
     control: Arc<Control>,
     attaching: Attaching,
     overload: Overload,
+    interval: Duration,
     shown: Shown,
     started: UnixMillis,
 }
 
 impl Stages {
     /// Starts the thread.
-    fn start<F>(self, interval: Duration, stop: OwnedFd) -> Result<JoinHandle<Ended>, AgentError>
+    fn start<F>(self, stop: OwnedFd) -> Result<JoinHandle<Ended>, AgentError>
     where
         F: Flow + 'static,
         <F::Entry as Entry>::Key: Send,
@@ -277,13 +288,14 @@ impl Stages {
             sampled: self.overload.interval(),
             overload: self.overload,
             early: false,
+            interval: self.interval,
+            flipped: MonotonicNanos(0),
             shown: self.shown,
             started: self.started,
             interfaces: InterfaceTraffic::default(),
             latencies: Latencies::default(),
-            interval,
         };
-        Ok(tokio::task::spawn_blocking(move || meter.run(interval, stop)))
+        Ok(tokio::task::spawn_blocking(move || meter.run(stop)))
     }
 }
 
@@ -347,17 +359,13 @@ fn share(ledger: &mut Ledger, queues: Vec<Arc<Queue>>, groups: &[CollectorGroup]
 /// Waits for the sessions, checks the books a last time and writes them.
 async fn finish(
     mut outflow: Outflow,
-    outlets: Vec<Outlet>,
+    sessions: Sessions,
     collector: Collector,
     path: Option<&std::path::Path>,
     pacing: Pacing,
 ) -> Result<(), AgentError> {
     // Every record goes out, however long the pace makes it take, unless a second signal says otherwise.
-    let waiting = outlets.iter().map(|outlet| outlet.queue.records()).max().unwrap_or(0);
-    let paced = match pacing {
-        Pacing::Rate(rate) => Duration::from_secs(2 * waiting / rate.max(1)),
-        Pacing::Spread(interval) => spread::time(waiting, interval),
-    };
+    let waiting = sessions.queues().iter().map(|queue| queue.records()).max().unwrap_or(0);
     let (hurry, hurried) = watch::channel(false);
     let again = terminated()?;
     let hurrying = tokio::spawn(async move {
@@ -365,9 +373,8 @@ async fn finish(
         let _ = hurry.send(true);
     });
     // Who prints no more needs no more.
-    let patience = if collector.has_left() { Duration::ZERO } else { PATIENCE + paced };
-    // All at once: one that takes nothing must not take the others' time.
-    join_all(outlets.into_iter().map(|outlet| outlet.finish(patience, hurried.clone()))).await;
+    let patience = if collector.has_left() { Duration::ZERO } else { patience(waiting, pacing) };
+    sessions.finish(patience, &hurried).await;
     hurrying.abort();
     let collected = collector.finish().await;
     report(outflow.ledger.check_destinations());
@@ -378,6 +385,20 @@ async fn finish(
         LedgerFile::open(path)?.close(&books)?;
     }
     if outflow.ledger.balanced() { collected } else { Err(AgentError::Imbalance) }
+}
+
+/// How fast records go, by the configuration.
+fn pacing(config: &RunConfig) -> Pacing {
+    config.export.rate.map_or(Pacing::Spread(config.drain_interval), Pacing::Rate)
+}
+
+/// How long a session may take for so many records at the end.
+fn patience(waiting: u64, pacing: Pacing) -> Duration {
+    PATIENCE
+        + match pacing {
+            Pacing::Rate(rate) => Duration::from_secs(2 * waiting / rate.max(1)),
+            Pacing::Spread(interval) => spread::time(waiting, interval),
+        }
 }
 
 /// Completes at SIGINT or SIGTERM.

@@ -20,7 +20,8 @@ use super::{
     joined,
     ledger_file::LedgerFile,
     meter::{Outflow, report},
-    session::{Pacing, Session, SessionClock},
+    session::{Pacing, SessionClock, Surroundings},
+    sessions::Sessions,
     share, terminated,
 };
 use crate::{
@@ -75,19 +76,15 @@ where
     // sysUpTime is 1 at the first packet: collectors take a v9 flow whose two times are 0 for one that has none, and
     // say 1970 (seen with nfdump 1.7.1 and tshark 4.0).
     let origin = MonotonicNanos(reader.now.saturating_sub(1_000_000));
-    let mut outlets = Vec::new();
-    for destination in &collector.destinations(&config.export) {
-        let clock = SessionClock::Capture(reader.instant());
-        outlets.push(
-            Session::start(destination, &config.export, pacing, clock, origin, &mut ledger, None).await?,
-        );
-    }
+    let clock = SessionClock::Capture(reader.instant());
+    let surroundings = Surroundings { pacing, clock, origin, control: None };
+    let destinations = collector.destinations(&config.export);
+    let sessions = Sessions::start(&destinations, &config.export, surroundings, &mut ledger).await?;
     config.ledger_file.as_deref().map(LedgerFile::open).transpose()?;
     let terminated = terminated()?;
     collector.serve(config.export.format);
-    let queues = outlets.iter().map(|outlet| Arc::clone(&outlet.queue)).collect();
     let anonymiser = config.anonymisation.map(|policy| anonymiser(policy, std::iter::empty()));
-    let dispatch = share(&mut ledger, queues, &config.export.collector_groups);
+    let dispatch = share(&mut ledger, sessions.queues(), &config.export.collector_groups);
     let mut outflow = Outflow::new(ledger, dispatch).with_anonymiser(anonymiser);
     info!("reading {}", config.file.display());
 
@@ -114,19 +111,19 @@ where
         None => {
             stop.store(true, Ordering::Relaxed);
             if collector.has_left() {
-                outlets.iter().for_each(|outlet| outlet.queue.close());
+                sessions.queues().iter().for_each(|queue| queue.close());
             }
             if let Ok(result) = tokio::time::timeout(PATIENCE, &mut reading).await {
                 result
             } else {
                 // It waits for room in a queue.
-                outlets.iter().for_each(|outlet| outlet.queue.close());
+                sessions.queues().iter().for_each(|queue| queue.close());
                 reading.await
             }
         }
     };
     let (outflow, failed) = joined(result)?;
-    finish(outflow, outlets, collector, config.ledger_file.as_deref(), pacing).await?;
+    finish(outflow, sessions, collector, config.ledger_file.as_deref(), pacing).await?;
     failed.map_or(Ok(()), Err)
 }
 

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     clock::{self, KernelClock},
     config::ExportConfig,
     kernel::SessionSocket,
-    ledger::{DestinationBooks, Ledger, NotSent},
+    ledger::{DestinationBooks, NotSent},
     record::FlowRecord,
     time::{Instant, MonotonicNanos},
     transport::{Link, Pace, Target},
@@ -61,6 +61,34 @@ pub(super) enum Pacing {
     Spread(Duration),
 }
 
+impl Pacing {
+    /// The same over a link: what makes its sender wait takes what there is.
+    fn over(self, link: &Link) -> Self {
+        match self {
+            Self::Spread(_) if !link.is_lossy() => Self::Rate(u64::MAX),
+            _ if link.is_local() => Self::Rate(u64::MAX),
+            pacing => pacing,
+        }
+    }
+
+    /// Records per second while few wait.
+    fn rate(self) -> u64 {
+        match self {
+            Self::Rate(rate) => rate,
+            Self::Spread(_) => spread::CALM,
+        }
+    }
+}
+
+/// What a session can go by from now on without being another one.
+#[derive(Clone, Debug)]
+pub(super) struct Tempo {
+    /// For how often things are said again.
+    pub(super) export: ExportConfig,
+    /// How fast records go.
+    pub(super) pacing: Pacing,
+}
+
 /// Whose time is written on messages.
 #[derive(Clone)]
 pub(super) enum SessionClock {
@@ -69,6 +97,17 @@ pub(super) enum SessionClock {
     /// That of the batches: a capture's own. Before the first of them, this: a capture without flows still
     /// gives templates.
     Capture(Instant),
+}
+
+/// What the sessions of an agent have in common.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) pacing: Pacing,
+    pub(super) clock: SessionClock,
+    /// Where sysUpTime is zero.
+    pub(super) origin: MonotonicNanos,
+    /// Who is told of their sockets, if anybody is to know.
+    pub(super) control: Option<Arc<Control>>,
 }
 
 /// A Transport Session with its Collector.
@@ -112,16 +151,16 @@ enum Health {
 }
 
 impl Session {
-    /// Opens the socket and starts the session's task. `origin` is where sysUpTime is zero.
+    /// Opens the socket and starts the session's task. Its first message goes when `may_begin`, or what that was made from
+    /// is gone.
     pub(super) async fn start(
         destination: &Target,
         config: &ExportConfig,
-        pacing: Pacing,
-        clock: SessionClock,
-        origin: MonotonicNanos,
-        ledger: &mut Ledger,
-        control: Option<Arc<Control>>,
+        surroundings: &Surroundings,
+        books: Arc<DestinationBooks>,
+        may_begin: oneshot::Receiver<()>,
     ) -> Result<Outlet, AgentError> {
+        let Surroundings { pacing, clock, origin, control } = surroundings.clone();
         let config = &config.of(destination);
         let mut link = Link::open(destination, config.message_size).await?;
         link.translate_by(json::translator);
@@ -140,7 +179,6 @@ impl Session {
             is_lossy: link.is_lossy(),
             templates: messages.templates().map(about::templates).unwrap_or_default(),
         };
-        let books = ledger.join(destination.to_string());
         let queue = Arc::new(Queue::new(Arc::clone(&books), destination.queue().unwrap_or(QUEUE_RECORDS)));
         if link.is_up() {
             books.session_began(clock::now().unix_millis());
@@ -149,16 +187,8 @@ impl Session {
             Some(options) => Some(Spooling::open(options, destination, config, Arc::clone(&books))?),
             None => None,
         };
-        let pacing = match pacing {
-            // What makes its sender wait takes what there is.
-            Pacing::Spread(_) if !link.is_lossy() => Pacing::Rate(u64::MAX),
-            _ if link.is_local() => Pacing::Rate(u64::MAX),
-            pacing => pacing,
-        };
-        let pace = match pacing {
-            Pacing::Rate(rate) => Pace::new(rate, BURST),
-            Pacing::Spread(_) => Pace::new(spread::CALM, BURST),
-        };
+        let pacing = pacing.over(&link);
+        let pace = Pace::new(pacing.rate(), BURST);
         let mut session = Self {
             queue: Arc::clone(&queue),
             books: Arc::clone(&books),
@@ -183,6 +213,7 @@ impl Session {
         let abandon = Arc::new(Notify::new());
         let abandoned = Arc::clone(&abandon);
         let task = tokio::spawn(async move {
+            let _ = may_begin.await;
             tokio::select! {
                 () = session.run() => return,
                 () = abandoned.notified() => {}
@@ -222,6 +253,7 @@ impl Session {
         self.end_spooling();
         self.link.close().await;
         self.books.session_ended();
+        self.forget_socket();
     }
 
     /// The time to write on messages.
@@ -250,10 +282,22 @@ impl Session {
         Some(deadline.max(patience).since(clock.now().monotonic))
     }
 
+    fn set_tempo(&mut self, tempo: &Tempo) {
+        if let Err(error) = self.messages.set_periods(&tempo.export, self.link.is_lossy()) {
+            warn!("collector {}: {error}", self.link.peer());
+        }
+        self.pacing = tempo.pacing.over(&self.link);
+        self.pace.set_rate(self.pacing.rate(), BURST);
+    }
+
     async fn take(&mut self, batch: &Batch) {
         if batch.is_probe {
             self.messages.announce_templates();
             self.send(true).await;
+            return;
+        }
+        if let Some(tempo) = &batch.tempo {
+            self.set_tempo(tempo);
             return;
         }
         if let Some(options) = &batch.options {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use clap::CommandFactory as _;
 
-use super::*;
+use super::{values::*, *};
 
 #[test]
 fn the_command_line_is_consistent() {

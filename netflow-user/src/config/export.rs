@@ -133,6 +133,22 @@ impl ExportConfig {
         Self { preset: target.preset().and_then(Preset::by_name), ..self.clone() }
     }
 
+    /// Whether the session with a destination can go on where `after` follows this configuration: its messages are made in
+    /// the same way. How often something is said again, and how fast records go, makes no difference.
+    pub fn is_same_session(&self, after: &Self, target: &Target) -> bool {
+        let way = |config: &Self| {
+            let options = config.template_options(target.protocol()).ok().flatten().map(|mut options| {
+                if let Some(statistics) = &mut options.options.statistics {
+                    *statistics = Reported::default();
+                }
+                options
+            });
+            let v5 = config.v5_options().ok().filter(|_| options.is_none());
+            (config.observation_domain_id, config.message_size, options, v5)
+        };
+        way(&self.of(target)) == way(&after.of(target))
+    }
+
     fn check(&self, protocol: ExportProtocol) -> Result<(), MessageError> {
         match self.template_options(protocol)? {
             Some(options) => TemplateSet::new(&options).map(drop),

@@ -15,6 +15,7 @@ const PAIRS: usize = 5;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The hash with its secrets.
+#[derive(Clone, Copy)]
 pub(super) struct KeyedHash {
     pairs: [[u64; 2]; PAIRS],
     last: [u64; 3],

@@ -24,6 +24,11 @@ impl Index {
         Some(Self { entries, flows: 0, keyed: KeyedHash::new(seed) })
     }
 
+    /// An empty index of another size with the same hashes.
+    pub fn like(other: &Self, capacity: usize) -> Option<Self> {
+        Some(Self { keyed: other.keyed, ..Self::new(capacity, [0; 2])? })
+    }
+
     /// The key's hash, for the other calls.
     pub fn hash<K: Key>(&self, key: &K) -> u32 {
         self.keyed.hash(key)

@@ -16,6 +16,7 @@
 //! misses at a million flows; [`FlowCache::merge_all`] lets them overlap. `examples/stages.rs` measures what it takes.
 
 mod biflow;
+mod change;
 mod entry;
 mod eviction;
 mod forced;

@@ -73,6 +73,11 @@ impl Follower {
         self.following.selection()
     }
 
+    /// Something else is asked for from now on. Returns what there is to do.
+    pub fn select(&mut self, selection: Selection) -> Vec<Change> {
+        self.following.select(selection)
+    }
+
     /// Asks the kernel about interfaces.
     pub fn interfaces(&self) -> &Interfaces {
         &self.interfaces

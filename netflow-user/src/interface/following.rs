@@ -73,7 +73,7 @@ pub enum Cause {
     Replaced,
     /// Renamed to what is excluded.
     Excluded,
-    /// Renamed to what is not asked for, before it was ever up.
+    /// Nothing asks for it any more, or it was renamed to what is not asked for before it was ever up.
     Unasked,
     /// Its packets are metered where they come from now.
     OnTop(OnTop),
@@ -152,6 +152,26 @@ impl Following {
     /// What was asked for.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Something else is asked for from now on: what is not any more is metered no longer, whatever its name was before.
+    pub fn select(&mut self, selection: Selection) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.selection = selection;
+        let Self { selection, links, wanted, .. } = self;
+        wanted.retain(|&index, wanted| {
+            let Some(link) = links.get(&index) else { return true };
+            let verdict = selection.verdict(link, links);
+            wanted.named = verdict == Verdict::Named;
+            let is_asked_for = verdict != Verdict::Unasked;
+            if !is_asked_for {
+                let name = link.name.clone();
+                changes.push(Change::Detach { index, name, cause: Cause::Unasked });
+            }
+            is_asked_for
+        });
+        self.choose(&mut changes);
+        changes
     }
 
     /// All links, by ifIndex.

@@ -10,7 +10,7 @@ use serde::{
 
 use crate::record::FlowEndReason;
 
-use super::{DestinationBooks, Ledger, NotSent, TransportSession, Volume};
+use super::{Destination, DestinationBooks, Ledger, NotSent, TransportSession, Volume};
 
 /// Numbers by the names of their reasons, in the order of the reasons: an object in JSON.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -254,11 +254,7 @@ impl Ledger {
                 unused_in_cache: self.unused_in_cache,
             },
             records: RecordLines { total: self.in_records.records, end_reason: ByReason::new(end_reason) },
-            destinations: self
-                .destinations
-                .iter()
-                .map(|joined| DestinationLines::now(&joined.books))
-                .collect(),
+            destinations: self.destination_lines(),
             notes: ByReason::new(Note::ALL.iter().map(|note| (note.name(), kernel.noted[*note as usize]))),
         }
     }
@@ -273,10 +269,13 @@ impl Serialize for Ledger {
 impl DestinationLines {
     /// As they are now.
     pub fn now(books: &DestinationBooks) -> Self {
-        let numbers = books.read();
+        Self::new(books.name(), &books.read())
+    }
+
+    pub(super) fn new(name: &str, numbers: &Destination) -> Self {
         let not_sent = NotSent::ALL.map(|reason| (reason.name(), numbers.not_sent[reason as usize]));
         Self {
-            name: books.name().to_owned(),
+            name: name.to_owned(),
             offered: numbers.offered,
             inherited: numbers.inherited,
             sent: numbers.sent,

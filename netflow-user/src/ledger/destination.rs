@@ -145,6 +145,20 @@ pub struct TransportSession {
 }
 
 impl Destination {
+    /// Adds another's numbers, the session apart.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.offered.add(other.offered);
+        self.inherited.add(other.inherited);
+        self.sent.add(other.sent);
+        self.queued.add(other.queued);
+        self.spooled.add(other.spooled);
+        self.not_sent.iter_mut().zip(other.not_sent).for_each(|(sum, volume)| sum.add(volume));
+        self.messages += other.messages;
+        self.message_octets += other.message_octets;
+        self.refused_datagrams += other.refused_datagrams;
+        self.retries += other.retries;
+    }
+
     /// All that was not sent.
     pub fn all_not_sent(&self) -> Volume {
         let mut sum = Volume::default();

@@ -13,6 +13,7 @@
 //! The order at a flip: [`Ledger::record`] as records leave the cache, then [`Ledger::close_flip`],
 //! [`Ledger::check_cache`] and [`Ledger::check_destinations`]; at exit also [`Ledger::check_end`].
 
+mod arrangement;
 mod books;
 mod destination;
 mod metering;
@@ -25,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{record::FlowEndReason, time::UnixMillis};
 
+pub use self::arrangement::Registrar;
+use self::arrangement::{Departed, Joined, Shared, Since, offered};
 pub use self::books::{Books, ByReason, DestinationLines, FlowLines, OctetLines, PacketLines, RecordLines};
 pub use self::destination::{Destination, DestinationBooks, NotSent, TransportSession, Volume};
 pub use self::metering::{LossTimes, Metering, MeteringBooks, Selection};
@@ -177,39 +180,14 @@ pub struct Ledger {
     destinations: Vec<Joined>,
     metering: Arc<MeteringBooks>,
     shared: Vec<Shared>,
-}
-
-/// Destinations that have every record between them.
-struct Shared {
-    name: String,
-    /// Their places.
-    members: Vec<usize>,
-}
-
-struct Joined {
-    books: Arc<DestinationBooks>,
-    /// What was in records before.
-    before: Volume,
+    /// The numbers of those that left long ago, together.
+    departed: Departed,
 }
 
 impl Ledger {
     /// An empty ledger.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Opens the books of a destination that is offered every record from now on.
-    pub fn join(&mut self, name: impl Into<String>) -> Arc<DestinationBooks> {
-        let number = self.destinations.len() as u32 + 1;
-        let books = Arc::new(DestinationBooks::new(name.into(), number, Arc::clone(&self.metering)));
-        self.destinations.push(Joined { books: Arc::clone(&books), before: self.in_records });
-        books
-    }
-
-    /// The destinations that joined as the ones of these numbers, from 0, are offered every record once between
-    /// them, from now on.
-    pub fn share(&mut self, name: &str, members: &[usize]) {
-        self.shared.push(Shared { name: name.to_owned(), members: members.to_vec() });
     }
 
     /// Enters a record that left the flow cache.
@@ -287,26 +265,23 @@ impl Ledger {
     /// been offered by now; sessions may go on sending meanwhile.
     pub fn check_destinations(&mut self) -> Result<(), Imbalance> {
         let mut found = Vec::new();
-        for (place, Joined { books, before }) in self.destinations.iter().enumerate() {
-            let now = books.read();
-            if !self.shared.iter().any(|shared| shared.members.contains(&place)) {
-                found.extend(self.check_offered(books.name(), *before, now.offered));
+        for joined in &self.destinations {
+            let now = joined.books.read();
+            if let Some(since) = joined.since {
+                found.extend(self.check_offered(joined.books.name(), since, now.offered));
             }
-            found.extend(now.check(books.name()));
+            found.extend(now.check(joined.books.name()));
         }
-        for Shared { name, members } in &self.shared {
-            let mut offered = Volume::default();
-            let joined: Vec<&Joined> =
-                members.iter().filter_map(|&place| self.destinations.get(place)).collect();
-            joined.iter().for_each(|member| offered.add(member.books.read().offered));
-            let before = joined.first().map_or(Volume::default(), |first| first.before);
-            found.extend(self.check_offered(&format!("group '{name}'"), before, offered));
+        for Shared { name, members, since } in &self.shared {
+            found.extend(self.check_offered(&format!("group '{name}'"), *since, offered(members)));
         }
+        self.forget_departed();
         self.enter(found.into_iter())
     }
 
-    fn check_offered(&self, name: &str, before: Volume, offered: Volume) -> Vec<Imbalance> {
-        let lines = self.in_records.since(before).beside(offered).into_iter();
+    fn check_offered(&self, name: &str, since: Since, offered: Volume) -> Vec<Imbalance> {
+        let (in_records, offered) = (self.in_records.since(since.in_records), offered.since(since.offered));
+        let lines = in_records.beside(offered).into_iter();
         let wrong = lines.filter(|(_, in_records, offered)| in_records != offered);
         let imbalance = |(unit, in_records, offered)| {
             let destination = name.to_owned();

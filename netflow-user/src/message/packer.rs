@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    MessageError, Protocol, TemplateSet,
+    MessageError, Protocol, Reported, TemplateSet,
     data_record::Context,
     fill::{Filling, Schedules},
     ipfix, netflow_v9,
@@ -127,6 +127,14 @@ impl Session {
     }
 }
 
+fn check_periods(config: &PackerConfig) -> Result<(), MessageError> {
+    let periods = [config.template_refresh, config.options_refresh, config.statistics_interval];
+    match periods.into_iter().find(|&period| period < SHORTEST_REFRESH) {
+        Some(period) => Err(MessageError::Refresh { period, least: SHORTEST_REFRESH }),
+        None => Ok(()),
+    }
+}
+
 impl PackerConfig {
     fn scope(&self) -> Scope {
         let Self { observation_domain_id, exporter_address, .. } = *self;
@@ -141,12 +149,7 @@ impl Packer {
     /// If a record may not fit the message size, or a refresh is too short.
     pub fn new(config: PackerConfig, templates: TemplateSet) -> Result<Self, MessageError> {
         check_message_size(&templates, config.message_size)?;
-        if let Some(period) = [config.template_refresh, config.options_refresh, config.statistics_interval]
-            .into_iter()
-            .find(|&p| p < SHORTEST_REFRESH)
-        {
-            return Err(MessageError::Refresh { period, least: SHORTEST_REFRESH });
-        }
+        check_periods(&config)?;
         let items = templates.templates().len() + templates.options_templates().len();
         let options_data = OptionsData::default();
         let options = options::records(&templates, &options_data, config.scope());
@@ -173,6 +176,40 @@ impl Packer {
             session: Session { sequence_number: 0, parts: 0, schedules, clock_offset: None },
             pending: None,
         })
+    }
+
+    /// Templates, options data and statistics are sent again as this configuration says from now on, and statistics say
+    /// these timeouts; nothing else of it is looked at.
+    ///
+    /// # Errors
+    /// One of them is too short; nothing has changed.
+    pub fn set_periods(
+        &mut self,
+        config: &PackerConfig,
+        reported: Option<Reported>,
+    ) -> Result<(), MessageError> {
+        check_periods(config)?;
+        let PackerConfig {
+            template_refresh,
+            template_refresh_messages,
+            options_refresh,
+            statistics_interval,
+            ..
+        } = *config;
+        let schedules = &mut self.session.schedules;
+        schedules.templates.set_period(template_refresh, Some(template_refresh_messages));
+        schedules.options.set_period(options_refresh, None);
+        schedules.statistics.set_period(statistics_interval, None);
+        self.config = PackerConfig {
+            template_refresh,
+            template_refresh_messages,
+            options_refresh,
+            statistics_interval,
+            ..self.config
+        };
+        self.templates.set_reported(reported);
+        self.pending = None;
+        Ok(())
     }
 
     /// What options data say from now on. A change is announced at once, before further records; a message that was

@@ -92,6 +92,19 @@ impl Schedule {
         self.announce();
     }
 
+    /// Rounds have other distances from now on, the next one from the last one, too.
+    pub fn set_period(&mut self, period: Duration, messages: Option<NonZeroU32>) {
+        let (before, now) = (self.step(), Self { period, ..*self }.step());
+        let last = MonotonicNanos(0).plus(self.due.since(MonotonicNanos(0)).saturating_sub(before));
+        self.due = last.plus(now);
+        (self.period, self.messages) = (period, messages);
+    }
+
+    /// From one round to the next one.
+    fn step(&self) -> Duration {
+        if self.accelerated > 0 { self.period / u32::from(ACCELERATED_ROUNDS) } else { self.period }
+    }
+
     /// A message is begun: begins a round if one is due.
     pub fn begin_message(&mut self, now: MonotonicNanos, records_wait: bool) {
         if self.sent < self.items || self.items == 0 {
@@ -233,6 +246,19 @@ mod tests {
         let with_templates: Vec<u64> =
             (0..12).filter(|_| message(&mut schedule, 1, true, 2, true) > 0).collect();
         assert_eq!(with_templates, [0, 5, 10]);
+    }
+
+    #[test]
+    fn another_period_holds_from_the_last_round_on() {
+        let mut schedule = schedule(20);
+        assert_eq!(idle_rounds(&mut schedule, 0..70), [0, 20, 40, 60]);
+        schedule.set_period(Duration::from_secs(30), None);
+        assert_eq!(idle_rounds(&mut schedule, 70..130), [90, 120]);
+        schedule.set_period(Duration::from_secs(100), None);
+        assert_eq!(schedule.deadline(), MonotonicNanos(220_000_000_000));
+        // One that would be over by the new period is due at once.
+        schedule.set_period(Duration::from_secs(1), None);
+        assert_eq!(idle_rounds(&mut schedule, 130..132), [130, 131]);
     }
 
     #[test]

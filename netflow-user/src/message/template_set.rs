@@ -9,7 +9,7 @@ use crate::record::FlowRecord;
 
 use super::{
     Group, Groups, InformationElement as E, MessageError, NumberSpace, OptionsKinds, OptionsTemplate,
-    Protocol, TemplateChoice, choice,
+    Protocol, Reported, TemplateChoice, choice,
     data_record::{self, PrefixLengths},
     field_table::{self, Row},
     group_table::{biflow_group_rows, group_rows},
@@ -303,6 +303,13 @@ impl TemplateSet {
     /// The Options Templates, which are sent behind the others.
     pub fn options_templates(&self) -> &[&'static OptionsTemplate] {
         &self.options_templates
+    }
+
+    /// Statistics say other timeouts, where there are statistics.
+    pub(super) fn set_reported(&mut self, reported: Option<Reported>) {
+        if let (Some(now), Some(said)) = (reported, &mut self.options_kinds.statistics) {
+            *said = now;
+        }
     }
 
     pub(super) fn options_kinds(&self) -> &OptionsKinds {

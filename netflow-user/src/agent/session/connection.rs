@@ -44,6 +44,7 @@ impl Session {
         self.end_spooling();
         self.books.session_ended();
         self.books.not_sent(NotSent::Shutdown, self.books.read().queued);
+        self.forget_socket();
     }
 
     /// Tells who gives it records, too.
@@ -83,6 +84,14 @@ impl Session {
         control.send(Command::Own { opened, closed, done });
         // It is not done where nothing is metered any more.
         let _ = is_done.await;
+    }
+
+    /// What its socket sends is nobody's own any more: the port may become another program's.
+    pub(super) fn forget_socket(&mut self) {
+        if let (Some(control), Some(closed)) = (&self.control, self.socket.take()) {
+            let (done, _) = oneshot::channel();
+            control.send(Command::Own { opened: None, closed: Some(closed), done });
+        }
     }
 
     /// What has arrived is sent; it counts when that is known.

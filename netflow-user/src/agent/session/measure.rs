@@ -46,7 +46,7 @@ fn what_a_record_costs_from_the_queue_to_the_socket() {
             .collect();
         let mut rates: Vec<_> = (0..5)
             .map(|_| {
-                let books = Ledger::new().join("sink");
+                let books = crate::ledger::Ledger::new().join("sink");
                 let nanos = runtime.block_on(async {
                     let link = Link::open(&Target::parse(&url, protocol).unwrap(), None).await.unwrap();
                     let mut session = session_of(protocol, link, Arc::clone(&books));

@@ -12,6 +12,7 @@ use tokio::{
 use super::*;
 use crate::{
     agent::spool::Spool,
+    ledger::Ledger,
     message::{ONCE, Packer, PackerConfig, Protocol, TemplateOptions, TemplateSet, V5Packer, V5PackerConfig},
     record::FlowEndReason,
     transport::{Content, ExportProtocol, FileTarget, Sync},

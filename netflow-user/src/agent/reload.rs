@@ -1,0 +1,178 @@
+//! A configuration that has changed, applied while the agent runs: no flow, no template id and no sequence number is lost by
+//! what has nothing to do with it.
+//!
+//! Everything is prepared before anything changes: a configuration that cannot be applied leaves all as it was.
+
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::Signal,
+    sync::mpsc::{Receiver, UnboundedSender},
+};
+use tracing::{error, info};
+
+use super::{
+    AgentError,
+    asked::{Asked, Reload},
+    control::{Alteration, Command, Control},
+    error::chain,
+    follow_routes,
+    interfaces::{Wish, direction_of, selection},
+    ledger_file::LedgerFile,
+    overload::Overload,
+    pacing,
+    sessions::Sessions,
+};
+use crate::{
+    config::{Changed, RunConfig, Sources},
+    log,
+    route::Follower,
+};
+
+/// Options that are applied at once.
+const AT_ONCE: [&str; 24] = [
+    "active-timeout",
+    "cache-size",
+    "collector",
+    "collector-mode",
+    "drain-interval",
+    "end-linger",
+    "exclude-interface",
+    "export-rate",
+    "exporter-name",
+    "idle-timeout",
+    "interface",
+    "interface-table",
+    "ledger-file",
+    "log-level",
+    "message-size",
+    "observation-domain",
+    "on-overload",
+    "options-refresh",
+    "protocol",
+    "routes",
+    "sampling",
+    "statistics-interval",
+    "template-refresh",
+    "template-refresh-packets",
+];
+
+/// What a reload has to do with.
+pub(super) struct Reloader<'a> {
+    pub(super) sources: Sources,
+    /// As it is in force.
+    pub(super) config: RunConfig,
+    pub(super) sessions: &'a mut Sessions,
+    /// Who follows the routing tables.
+    pub(super) routes: &'a mut Option<Follower>,
+    pub(super) control: &'a Arc<Control>,
+    pub(super) wishes: UnboundedSender<Wish>,
+    /// Who answers what sessions there are.
+    pub(super) asked: &'a Asked,
+}
+
+impl Reloader<'_> {
+    /// Reads the configuration again whenever the signal comes, or somebody asks for it; does not end.
+    pub(super) async fn follow(&mut self, mut signal: Signal, mut asked: Receiver<Reload>) {
+        loop {
+            let done = tokio::select! {
+                Some(()) = signal.recv() => None,
+                Some(Reload { done }) = asked.recv() => Some(done),
+            };
+            let result = self.reload().await;
+            match &result {
+                Ok(lines) => info!("configuration: {}", lines.join("; ")),
+                Err(why) => error!("the configuration stays as it was: {why}"),
+            }
+            if let Some(done) = done {
+                // Who asked may have gone.
+                let _ = done.send(result);
+            }
+        }
+    }
+
+    /// Reads it again and applies what has changed. Returns what was done.
+    async fn reload(&mut self) -> Result<Vec<String>, String> {
+        let reread = self.sources.read()?;
+        if reread.changed.is_empty() {
+            return Ok(vec!["nothing has changed".to_owned()]);
+        }
+        check(&self.config, &reread.config, &reread.changed)?;
+        self.apply(&reread.config).await.map_err(|error| chain(&error))??;
+        let level = reread.changed.iter().find(|changed| changed.option == "log-level");
+        if let Some(level) = level.and_then(|level| level.to.first()?.parse().ok()) {
+            log::set_level(level)?;
+        }
+        self.sources.accept(&reread);
+        self.config = reread.config;
+        Ok(reread.changed.iter().map(ToString::to_string).collect())
+    }
+
+    async fn apply(&mut self, after: &RunConfig) -> Result<Result<(), String>, AgentError> {
+        let before = &self.config;
+        let selection = selection(after).await?;
+        let direction = |selection| direction_of(after, selection);
+        let is_other = direction(&selection).await? != direction(&self::selection(before).await?).await?;
+        if is_other {
+            return Ok(Err("these interfaces would be metered in another direction, which needs a restart, or the one that is in force by --direction".to_owned()));
+        }
+        let ledger_file = match before.ledger_file == after.ledger_file {
+            true => None,
+            false => Some(after.ledger_file.as_deref().map(LedgerFile::open).transpose()?),
+        };
+        let routes = match before.routes == after.routes {
+            true => None,
+            false => {
+                let (routes, follower) = follow_routes(after.routes).await?.unzip();
+                *self.routes = follower;
+                Some(routes)
+            }
+        };
+        let prepared = self.sessions.prepare(&before.export, &after.export).await?;
+
+        // From here on nothing fails.
+        let sampling = |config: &RunConfig| (config.on_overload, config.load.measure.sampling_interval);
+        let changed = |is_changed: bool| is_changed.then_some(());
+        let alteration = Alteration {
+            timeouts: changed(before.flows.timeouts != after.flows.timeouts).map(|()| after.flows.timeouts),
+            cache_size: changed(before.flows.cache_size != after.flows.cache_size)
+                .map(|()| after.flows.cache_size),
+            drain_interval: changed(before.drain_interval != after.drain_interval)
+                .map(|()| after.drain_interval),
+            overload: changed(sampling(before) != sampling(after))
+                .map(|()| Overload::new(after.on_overload, after.load.measure.sampling_interval)),
+            routes,
+            ledger_file,
+        };
+        self.control.send(Command::Alter(Box::new(alteration)));
+        self.sessions.change(prepared, &after.export, pacing(after), self.control).await;
+        self.asked.set_collectors(self.sessions.asked());
+        // Whoever follows the interfaces ends with the agent alone.
+        let _ = self.wishes.send(Wish { selection, table: after.export.interface_table });
+        Ok(Ok(()))
+    }
+}
+
+/// What cannot be applied while it runs.
+fn check(before: &RunConfig, after: &RunConfig, changed: &[Changed]) -> Result<(), String> {
+    let mut others: Vec<&str> = Vec::new();
+    for Changed { option, .. } in changed {
+        let is_possible = match option.as_str() {
+            "sampling" | "on-overload" => before.load.measure.sampling == after.load.measure.sampling,
+            option => AT_ONCE.contains(&option),
+        };
+        if !is_possible {
+            others.push(option);
+        }
+    }
+    if before.export.destinations.is_empty() != after.export.destinations.is_empty() {
+        others.push("collector (the built-in one)");
+    }
+    if before.load.own_connections != after.load.own_connections {
+        others.push("collector (the first or last one over a connection, without --exclude-own-export off)");
+    }
+    match others.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{} can only change with a restart", others.join(", "))),
+    }
+}
