@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod biflow;
+mod change;
 mod endings;
 mod measure;
 mod model;

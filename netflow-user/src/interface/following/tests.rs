@@ -264,3 +264,23 @@ fn outcomes_of_an_interface_that_is_gone_are_void() {
     assert_eq!(following.attached(2, ticket, Attempt::Metered(None)), News::Void);
     assert!(following.metered_names().is_empty());
 }
+
+#[test]
+fn another_selection_keeps_what_both_have() {
+    let mut following = following(&["eth0", "lan*"], &[]);
+    let links = [link(2, "eth0"), link(3, "eth1"), link(4, "lan0"), link(5, "lan1")];
+    let changes = following.replaced(links.to_vec());
+    assert_eq!(done(&mut following, changes), ["attach 2 eth0", "attach 4 lan0", "attach 5 lan1"]);
+    // Its new name is none that anybody asked for; while nothing else is asked for it goes on.
+    let changes = following.changed(link(5, "old"));
+    assert_eq!(done(&mut following, changes), ["rename lan1 old"]);
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let selection = Selection::new(&owned(&["eth*"]), &owned(&["eth9"])).unwrap();
+    let changes = following.select(selection);
+    assert_eq!(
+        done(&mut following, changes),
+        ["detach 4 lan0: Unasked", "detach 5 old: Unasked", "attach 3 eth1"]
+    );
+    let changes = following.select(Selection::new(&owned(&["*"]), &owned(&["eth1"])).unwrap());
+    assert_eq!(done(&mut following, changes), ["detach 3 eth1: Excluded", "attach 4 lan0", "attach 5 old"]);
+}
