@@ -2,10 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use netflow_common::Address;
 use netflow_user::{
     message::{OptionsData, SamplingMethod, V5Packer, V5PackerConfig},
-    record::{FlowRecord, Route},
     time::{Instant, MonotonicNanos},
 };
 
@@ -27,19 +25,7 @@ fn netflow_v5_is_that_of_the_vector() {
     };
     let mut packer = V5Packer::new(config).unwrap();
     packer.set_options_data(&OptionsData { sampled_one_in: NonZeroU32::new(100), ..OptionsData::default() });
-    let [first, second, third, ..] = flows();
-    let routed = |record: FlowRecord, next_hop| {
-        let route = Route {
-            egress_interface: 3,
-            next_hop: Address::from_ipv4(next_hop),
-            destination_prefix_length: 24,
-            ..Route::default()
-        };
-        FlowRecord { route, ..record }
-    };
-    let hop = [203, 0, 113, 1];
-    let records = [routed(first, hop), routed(second, hop), routed(third, [0; 4])];
-    let message = packer.next_message(&records, NOW).unwrap();
+    let message = packer.next_message(&flows()[..3], NOW).unwrap();
     assert_eq!(message.records, 3);
     let mut expected = vector(vectors::NETFLOW_V5);
     // unix_nsecs in whole milliseconds.

@@ -170,6 +170,19 @@ fn statistics_of_a_selection_are_those_of_the_vectors() {
 }
 
 #[test]
+fn the_anonymisation_of_the_default_templates_is_that_of_the_vectors() {
+    // VEC-6, VEC-7
+    let options =
+        OptionsKinds { anonymised: kinds(SamplingMethod::Count).anonymised, ..OptionsKinds::default() };
+    let options = TemplateOptions { options, ..TemplateOptions::new(Protocol::Ipfix) };
+    let (_, mut packer) = session(&options, &OptionsData::default());
+    let octets = send(&mut packer, &[]);
+    let vectors = [vector(vectors::IPFIX_OPTIONS_TEMPLATES), vector(vectors::IPFIX_OPTIONS_DATA)];
+    assert_eq!(sets(&octets, 16).len(), 3);
+    assert!(missing(&octets, 16, &vectors).is_empty());
+}
+
+#[test]
 fn ipfix_says_what_the_exporter_is_called() {
     // TYPE-VLEN-1
     let options = OptionsKinds { exporter_name: Some("edge".to_owned()), ..OptionsKinds::default() };
@@ -181,7 +194,14 @@ fn ipfix_says_what_the_exporter_is_called() {
 
 #[test]
 fn ipfix_says_how_packets_are_chosen_and_what_own_elements_are() {
-    for (method, name) in [(SamplingMethod::Random, "random"), (SamplingMethod::FlowHash, "flow_hash")] {
+    // VEC-6, VEC-7. Not sent: Set 519, since no meter here picks n of each N packets; Set 520, in place of which 527 tells
+    // the selection sequence of a domain, not of one interface (TPL-RULE-11).
+    for (method, name, not_in_vectors) in [
+        // Templates of groups have ids and fields of their own.
+        (SamplingMethod::Random, "random", &[2, 524][..]),
+        // Flows are chosen, which no vector has.
+        (SamplingMethod::FlowHash, "flow_hash", &[2, 3, 526, 524]),
+    ] {
         let options = TemplateOptions {
             groups: [Group::Tos, Group::Tcp].into_iter().collect(),
             enterprise_number: NonZeroU32::new(32473),
@@ -189,11 +209,33 @@ fn ipfix_says_how_packets_are_chosen_and_what_own_elements_are() {
             ..TemplateOptions::new(Protocol::Ipfix)
         };
         let (templates, mut packer) = session(&options, &data());
+        let octets = send(&mut packer, &[]);
+        let mut of_vectors = vector(vectors::IPFIX_OPTIONS_DATA);
+        // The vector's probability is that of its second selector, ours is the only one.
+        let selector = of_vectors.windows(4).position(|four| four == [2, 6, 0, 24]).unwrap();
+        of_vectors[selector + 11] = 1;
+        let known = [vector(vectors::IPFIX_OPTIONS_TEMPLATES), of_vectors];
+        let mut ids: Vec<u16> =
+            missing(&octets, 16, &known).iter().map(|set| u16::from_be_bytes([set[0], set[1]])).collect();
+        ids.dedup();
+        assert_eq!(ids, not_in_vectors, "{name}");
+        // Each type record is laid out as the vector's: all but the texts at the same place, with one-octet lengths.
+        for set in sets(&octets, 16).into_iter().filter(|set| set[..2] == 524_u16.to_be_bytes()) {
+            let record = &set[4..];
+            assert_eq!(
+                (record[2..6].to_vec(), record[10..18].to_vec()),
+                (32473_u32.to_be_bytes().into(), vec![0; 8])
+            );
+            let name = usize::from(record[26]);
+            let text = usize::from(record[27 + name]);
+            assert!(record[27..27 + name].iter().all(u8::is_ascii_alphabetic));
+            assert!(record.len() - (28 + name + text) < 4);
+        }
         check_file(
             &format!("ipfix/options_{name}.hex"),
             "Sampling, and the types of own elements under the example enterprise number (RFC 5610).",
             &templates,
-            &send(&mut packer, &[]),
+            &octets,
         );
     }
 }

@@ -1,5 +1,4 @@
 //! Test vectors of other hands: their templates and data were decoded by tshark, nfdump and pmacct.
-//! Their flows have next hops and an output interface, ours do not know them yet.
 
 /// VEC-1: the example of RFC 3954 section 11.
 pub const NETFLOW_V9_EXAMPLE: &str = "

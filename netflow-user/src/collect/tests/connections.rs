@@ -210,6 +210,27 @@ fn a_withdrawn_template_is_forgotten_by_a_connection_and_kept_for_datagrams() {
 }
 
 #[test]
+fn the_withdrawals_of_the_vectors_take_one_template_or_all_of_both_kinds() {
+    // VEC-10, VEC-11
+    let mut withdrawn = withdrawal(2, 256);
+    withdrawn[8..12].copy_from_slice(&26_u32.to_be_bytes());
+    assert_eq!(withdrawn, vector(10));
+    let connection = Peer { address: exporter(), way: Way::Connection { number: 1 } };
+    // VEC-8 has one Set of template 256 and one of 257, VEC-7 fifteen Sets of options data.
+    for (number, flows, flow_sets, options_sets) in [(10, 2, 1, 0), (11, 0, 2, 15)] {
+        let mut collector = Collector::new();
+        for number in [6, number] {
+            collector.decode_all(connection, &vector(number)).for_each(drop);
+        }
+        assert_eq!(collector.decode_all(connection, &vector(8)).count(), flows, "VEC-{number}");
+        assert_eq!(collector.counters().unknown_template, flow_sets, "VEC-{number}");
+        collector.decode_all(connection, &vector(7)).for_each(drop);
+        assert_eq!(collector.counters().unknown_template, flow_sets + options_sets, "VEC-{number}");
+        assert_eq!(collector.counters().malformed, 0);
+    }
+}
+
+#[test]
 fn who_connects_cannot_take_the_room_of_others() {
     let message = |domain: u32| {
         let mut message = vector(6);
