@@ -28,6 +28,15 @@ fn table(name: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+fn plain_transports_are_documented_as_for_networks_of_ones_own() {
+    // SEC-2
+    let words = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in ["Plain UDP and TCP are for networks of", "Use plain UDP on networks of your own."] {
+        assert!(words.contains(sentence), "{sentence}");
+    }
+}
+
+#[test]
 fn every_option_of_run_stands_in_readme_with_its_default() {
     let mut command = Cli::command();
     command.build();

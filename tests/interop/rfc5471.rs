@@ -15,7 +15,7 @@ use tests::agent::AgentProcess;
 use tests::captures;
 use tests::frames::{frame, udp};
 use tests::judges::{ExportedMessage, IPFIX, NETFLOW_V9, Tshark, TsharkCapture, sequence_errors};
-use tests::lab::Namespace;
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, Namespace};
 use tests::stream_sink::StreamSink;
 
 const FLOWS: u16 = 2000;
@@ -98,7 +98,7 @@ fn templates_come_before_data_and_again_and_do_not_advance_the_sequence() {
 #[test]
 #[ignore = "needs root: network namespaces"]
 fn no_template_is_withdrawn_over_udp_and_none_changes() {
-    // RFC 5471 section 3.2.5; RFC 7011 section 8.4; TMPL-WD-2, V9-TMPL-6
+    // RFC 5471 section 3.2.5; RFC 7011 section 8.4; TMPL-WD-2, TMPL-WD-4, V9-TMPL-6
     let groups: [&[&str]; 2] = [&[], &["--group", "size,ttl"]];
     let capture = exported("ipfix", IPFIX, &groups).unwrap();
     assert_eq!(capture.expert_messages().unwrap(), [""; 0]);
@@ -113,6 +113,29 @@ fn no_template_is_withdrawn_over_udp_and_none_changes() {
     }
     assert!(layouts.len() >= 4, "{layouts:?}");
     assert!(layouts.values().all(|counts| counts.len() == 1), "{layouts:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn every_datagram_has_a_checksum_and_it_is_right() {
+    // UDP-CSUM-1
+    let (lab, directory) = (Lab::new(LabOptions::default()).unwrap(), TempDir::new().unwrap());
+    // Nothing on this way leaves checksums to the hardware.
+    let tshark =
+        Tshark::start(&lab.generator, GENERATOR_INTERFACE, "udp and dst portrange 2000-5000").unwrap();
+    let urls = [IPFIX, NETFLOW_V9].map(|(version, port)| {
+        format!("udp://10.77.0.1:{port}?protocol={}", if version == 9 { "v9" } else { "ipfix" })
+    });
+    let arguments = ["-c", &urls[0], "-c", &urls[1]];
+    let stopped = AgentProcess::read(&lab.monitor, &flows(directory.path()).unwrap(), &arguments).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let capture = tshark.stop().unwrap();
+    let packets = capture.fields(&["udp.checksum", "udp.checksum.status"]).unwrap();
+    assert!(packets.len() > 100, "{} datagrams", packets.len());
+    for packet in packets {
+        // Status 1 is "good"; 0x0000 would be "none".
+        assert!(packet[0] != ["0x0000"] && packet[1] == ["1"], "{packet:?}");
+    }
 }
 
 #[test]

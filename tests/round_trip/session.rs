@@ -144,6 +144,8 @@ struct Session<'a> {
     fields: Fields<'a>,
     decoder: Decoder,
     sequence_number: u32,
+    /// Of the message before.
+    unix_secs: u32,
     /// UNIX Secs without sysUpTime, in milliseconds modulo 2^32.
     boot: Option<u32>,
     data: OptionsData,
@@ -179,6 +181,7 @@ pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
         fields: Fields { is_v9, key: &options.key, groups: options.groups },
         decoder: Decoder::new(),
         sequence_number: 0,
+        unix_secs: 0,
         boot: None,
         data: OptionsData::default(),
         tally,
@@ -255,6 +258,9 @@ impl Session<'_> {
         let of_data = decoded.records.len() + decoded.options.len();
         // IPFIX-MSG-9
         assert!(decoded.template_records + of_data > 0);
+        // TMPL-ORD-3: what a message has data of was described in it or in an earlier one, which left before.
+        assert!(decoded.unix_secs >= self.unix_secs, "{} behind {}", decoded.unix_secs, self.unix_secs);
+        self.unix_secs = decoded.unix_secs;
         let second = 1_000_000_000;
         match self.protocol {
             Protocol::Ipfix => {

@@ -1,19 +1,16 @@
 //! `conformance`: each requirement of the standards on an exporter, with the test that shows it, or why there is none.
 //!
-//! In: `requirements.txt` and the tests of the tree. A test shows a requirement whose id stands in one of its comments,
-//! or that names it in the list. Out: a line for each, and an error for a requirement with neither test nor reason.
+//! In: `requirements.txt` and the tests of the tree. A test shows a requirement whose id stands in one of its comments, or
+//! in those of a function that it calls, or that names it in the list. Out: a line for each, and an error for a
+//! requirement with neither test nor reason. What only the virtual machine shows is said apart.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+mod sources;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
+use self::sources::{Place, Tests};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
-/// Where tests are.
-const MEMBERS: [&str; 5] = ["netflow-common", "netflow-ebpf", "netflow-user", "tests", "xtask"];
 
 /// What the list says of a requirement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,26 +33,18 @@ struct Requirement<'a> {
     said: Said<'a>,
 }
 
-/// The tests of the tree: which cite an id, and all names of functions.
-#[derive(Default)]
-struct Tests {
-    citing: BTreeMap<String, Vec<String>>,
-    names: BTreeMap<String, String>,
-}
-
 /// Prints the list and checks it.
 pub fn conformance() -> Result<()> {
-    let mut tests = Tests::default();
-    for member in MEMBERS {
-        read_folder(&process::root().join(member), member, &mut tests)?;
-    }
-    let (mut shown, mut not_applicable, mut open, mut wrong) = (0, 0, 0, Vec::new());
+    let tests = Tests::of_the_tree()?;
+    let (mut shown, mut in_vm, mut not_applicable, mut open) = (0, 0, 0, 0);
+    let mut wrong: Vec<String> =
+        tests.unused().map(|(id, place)| format!("{id} is cited in {place}, which no test calls")).collect();
     for requirement in requirements(REQUIREMENTS)? {
         let Requirement { id, level, words, said } = requirement;
-        let citing = tests.citing.get(id).map(Vec::as_slice).unwrap_or_default();
-        let state = match (said, citing) {
+        let citing = tests.citing(id);
+        let state = match (said, citing.as_slice()) {
             (Said::Tests(names), _) => {
-                let missing = names.split(", ").find(|name| !tests.names.contains_key(*name));
+                let missing = names.split(", ").find(|name| !tests.is_test(name));
                 wrong.extend(missing.map(|name| format!("{id} names the test {name}, which does not exist")));
                 shown += 1;
                 format!("shown by {names}")
@@ -71,7 +60,10 @@ pub fn conformance() -> Result<()> {
             (Said::Cited | Said::Open(_), [first, rest @ ..]) => {
                 shown += 1;
                 let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-                format!("shown by {first}{more}")
+                let only_in_vm = citing.iter().all(Place::is_in_vm);
+                in_vm += usize::from(only_in_vm);
+                let vm = if only_in_vm { "in the virtual machine (cargo xtask vm) " } else { "" };
+                format!("shown {vm}by {first}{more}")
             }
             (Said::Cited, []) => {
                 wrong.push(format!("{id} has neither a test that cites it nor a reason"));
@@ -80,7 +72,9 @@ pub fn conformance() -> Result<()> {
         };
         println!("{id:<14} {level:<10} {words}\n{:14} {state}", "");
     }
-    println!("\n{shown} shown by tests, {not_applicable} do not apply, {open} not met yet");
+    println!(
+        "\n{shown} shown by tests, {in_vm} of them in the virtual machine only; {not_applicable} do not apply, {open} not met yet"
+    );
     if wrong.is_empty() { Ok(()) } else { bail!("conformance: {}", wrong.join("; ")) }
 }
 
@@ -102,81 +96,9 @@ fn requirement(line: &str) -> Option<Requirement<'_>> {
     Some(Requirement { id, level, words, said })
 }
 
-fn read_folder(folder: &Path, name: &str, tests: &mut Tests) -> Result<()> {
-    let told = || format!("cannot read {}", folder.display());
-    let mut entries =
-        fs::read_dir(folder).with_context(told)?.collect::<Result<Vec<_>, _>>().with_context(told)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, name) = (entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy()));
-        if path.is_dir() && !name.ends_with("/target") {
-            read_folder(&path, &name, tests)?;
-        } else if name.ends_with(".rs") {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
-            read_file(&name, &text, tests);
-        }
-    }
-    Ok(())
-}
-
-/// Takes the functions of a file, and the ids in the comments of those that are tests or help tests.
-fn read_file(name: &str, text: &str, tests: &mut Tests) {
-    let mut in_tests = name.starts_with("tests/") || name.contains("/tests/") || name.ends_with("tests.rs");
-    let mut function = None;
-    for line in text.lines() {
-        in_tests |= line.starts_with("#[cfg(test)]");
-        if let Some(rest) =
-            line.trim_start().trim_start_matches("pub ").trim_start_matches("async ").strip_prefix("fn ")
-        {
-            let found: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            tests.names.insert(found.clone(), name.to_owned());
-            function = Some(found);
-        }
-        let (true, Some((_, comment)), Some(function)) = (in_tests, line.split_once("//"), &function) else {
-            continue;
-        };
-        for id in comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).filter(|word| is_id(word))
-        {
-            let citing = tests.citing.entry(id.to_owned()).or_default();
-            let place = format!("{name}: {function}");
-            if !citing.contains(&place) {
-                citing.push(place);
-            }
-        }
-    }
-}
-
-/// `V9-HDR-2`.
-fn is_id(word: &str) -> bool {
-    let mut parts = word.rsplit('-');
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    parts.next().is_some_and(is_number)
-        && word.contains('-')
-        && parts.all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-        })
-        && word.starts_with(|c: char| c.is_ascii_uppercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_told_from_other_words() {
-        assert!(["V9-HDR-2", "IE-17", "IPFIX-SET-5"].into_iter().all(is_id));
-        assert!(!["RFC", "7011", "UTF-8x", "a-1", "-1", "V9-"].into_iter().any(is_id));
-    }
-
-    #[test]
-    fn comments_of_tests_cite_and_others_do_not() {
-        let mut tests = Tests::default();
-        let text = "fn code() {} // AB-1\n#[cfg(test)]\nmod tests {\n    fn shows_it() {\n        // AB-2, AB-3: why\n    }\n}";
-        read_file("netflow-user/src/x.rs", text, &mut tests);
-        assert_eq!(tests.citing.keys().collect::<Vec<_>>(), ["AB-2", "AB-3"]);
-        assert_eq!(tests.citing["AB-2"], ["netflow-user/src/x.rs: shows_it"]);
-        assert!(tests.names.contains_key("shows_it") && tests.names.contains_key("code"));
-    }
 
     #[test]
     fn every_line_of_the_list_can_be_read_and_no_id_stands_twice() {
