@@ -3,6 +3,7 @@
 mod anonymise;
 mod config;
 mod control;
+mod doctor;
 mod export;
 mod file;
 mod flows;
@@ -24,6 +25,7 @@ pub use self::{
     control::{
         Asking, Clear, ClearCommand, Expire, Explain, SHOW, SetLogLevel, Show, ShowCommand, ShowFlows,
     },
+    doctor::Doctor,
     export::Export,
     file::{DEFAULT_FILE, FileError},
     flows::{Flows, Measured},
@@ -73,6 +75,9 @@ pub enum Command {
     Reload(Asking),
     /// Check, show and write configuration files
     Config(Config),
+    /// Look whether host, interfaces and collectors are as `netflow run` needs them
+    #[command(after_long_help = doctor::DOCTOR)]
+    Doctor(Box<Doctor>),
 }
 
 const WITHOUT_COLLECTOR: &str = "Without -c the flows are exported to a collector of its own and printed.";
@@ -125,7 +130,9 @@ impl Command {
             Self::Run(run) => Some(&run.output.log),
             Self::Read(read) => Some(&read.output.log),
             Self::Collect(collect) => Some(&collect.log),
-            Self::Show(_)
+            // Its findings are all that it has to say.
+            Self::Doctor(_)
+            | Self::Show(_)
             | Self::Explain(_)
             | Self::Expire(_)
             | Self::Clear(_)

@@ -88,6 +88,15 @@ pub struct ReadConfig {
     pub ledger_file: Option<PathBuf>,
 }
 
+/// `netflow doctor`.
+#[derive(Clone, Debug)]
+pub struct DoctorConfig {
+    /// What `netflow run` would be given.
+    pub run: RunConfig,
+    /// Findings are printed as JSON.
+    pub json: bool,
+}
+
 /// `netflow collect`.
 #[derive(Clone, Debug)]
 pub struct CollectConfig {
@@ -189,6 +198,16 @@ impl RunConfig {
             control: control::place(run.control_socket),
             metrics: MetricsConfig::new(run.metrics.as_deref())?,
         })
+    }
+}
+
+impl DoctorConfig {
+    /// Decides.
+    ///
+    /// # Errors
+    /// What cannot be, in one line.
+    pub fn new(doctor: cli::Doctor) -> Result<Self, ConfigError> {
+        Ok(Self { run: RunConfig::new(doctor.run)?, json: doctor.json })
     }
 }
 

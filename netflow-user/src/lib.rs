@@ -21,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod framing;
 pub mod key;
 pub mod ledger;
@@ -31,7 +32,7 @@ pub mod time;
 
 use std::process::ExitCode;
 
-use crate::config::{AskConfig, CollectConfig, ReadConfig, RunConfig, Sources};
+use crate::config::{AskConfig, CollectConfig, DoctorConfig, ReadConfig, RunConfig, Sources};
 
 /// A command with its configuration.
 pub enum Decided {
@@ -43,6 +44,8 @@ pub enum Decided {
     Collect(CollectConfig),
     /// `netflow show` and whatever else asks a running agent.
     Ask(AskConfig),
+    /// `netflow doctor`.
+    Doctor(Box<DoctorConfig>),
 }
 
 impl Decided {
@@ -59,12 +62,21 @@ impl Decided {
                 return ExitCode::FAILURE;
             }
         };
+        if let Self::Doctor(config) = self {
+            let looked = runtime.block_on(doctor::run(*config));
+            runtime.shutdown_background();
+            return match looked {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => ended(Err(error), say),
+            };
+        }
         let result = runtime.block_on(async {
             match self {
                 Self::Run(config, sources) => agent::run(*config, sources).await,
                 Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
-                Self::Ask(_) => Ok(()),
+                Self::Ask(_) | Self::Doctor(_) => Ok(()),
             }
         });
         // A thread that writes to an output that takes nothing does not keep the process.

@@ -14,7 +14,7 @@ use netflow_user::{
         self, Command, ConfigCommand, DEFAULT_FILE, Log, LogFormat, LogLevel, NO_FILE, Refused, Typed,
         defaults, shown,
     },
-    config::{AskConfig, CollectConfig, ReadConfig, RunConfig, Sources},
+    config::{AskConfig, CollectConfig, DoctorConfig, ReadConfig, RunConfig, Sources},
     log::LevelFilter,
 };
 use tracing::info;
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::LogLevel(set) => Ok(Decided::Ask(AskConfig::log_level(set))),
         Command::Reload(asking) => Ok(Decided::Ask(AskConfig::reload(asking))),
         Command::Config(config) => return configuration(config.command),
+        Command::Doctor(doctor) => DoctorConfig::new(*doctor).map(|config| Decided::Doctor(Box::new(config))),
     };
     match decided {
         Ok(decided) => decided.run(say),

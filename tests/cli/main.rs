@@ -5,6 +5,7 @@
 mod anonymisation;
 mod collectors;
 mod command_line;
+mod doctor;
 mod endings;
 mod files;
 mod following;

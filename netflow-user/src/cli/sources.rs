@@ -4,7 +4,7 @@
 //! option is in all three, has the same name and takes the same values.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +24,8 @@ use super::{
 
 /// Before the names of variables.
 const PREFIX: &str = "NETFLOW_";
+/// The commands that take the options of `run` from everywhere.
+const RUNS: [&str; 2] = ["run", "doctor"];
 /// The word for no configuration file.
 pub const NO_FILE: &str = "none";
 
@@ -114,14 +116,15 @@ pub fn read(
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Typed, Refused> {
     let command = Cli::command();
-    if arguments.get(1).map(OsString::as_os_str) != Some(OsStr::new("run")) {
+    let named = arguments.get(1).and_then(|word| word.to_str());
+    let Some(name) = named.filter(|word| RUNS.contains(word)) else {
         let cli = Cli::from_arg_matches(&matches(command, arguments).map_err(Refused::Typed)?);
         return Ok(Typed { cli: cli.map_err(Refused::Typed)?, file: None, effective: Vec::new() });
-    }
+    };
     let run = run(&command);
     // Whatever is missing may be in the file.
     let typed = matches(command.clone().ignore_errors(true), arguments).map_err(Refused::Typed)?;
-    let typed = typed.subcommand_matches("run").cloned().unwrap_or_default();
+    let typed = typed.subcommand_matches(name).cloned().unwrap_or_default();
     let is_typed =
         |option: &str| run.get_arguments().any(|arg| arg.get_long() == Some(option) && is_given(&typed, arg));
 

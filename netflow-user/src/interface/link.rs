@@ -149,6 +149,11 @@ fn program(attribute: &LinkXdp) -> Option<u32> {
 impl Interface {
     /// An Ethernet interface that is up, for tests.
     pub(super) fn test(index: u32, name: &str) -> Self {
+        Self::named(index, name)
+    }
+
+    /// The same for other rooms' tests.
+    pub(crate) fn named(index: u32, name: &str) -> Self {
         Self {
             name: name.to_owned(),
             alias: None,

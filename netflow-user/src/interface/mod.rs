@@ -3,6 +3,7 @@
 //! In: names. Out: [`Interface`]s as the kernel knows them by netlink (never by sysfs: in a network
 //! namespace that may show another one's). This room refuses to know programs and maps.
 
+mod details;
 mod drops;
 mod follower;
 mod following;
@@ -25,6 +26,7 @@ use rtnetlink::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::{
+    details::InterfaceDetails,
     drops::ReceiveDrops,
     follower::Follower,
     following::{Attempt, Cause, Change, Following, News},

@@ -12,6 +12,7 @@ mod error;
 mod explain;
 mod flow_maps;
 mod flow_table;
+mod inspect;
 mod load;
 mod mapping;
 mod measure;
@@ -45,6 +46,7 @@ pub use self::{
     error::KernelError,
     flow_maps::Width,
     flow_table::{FrozenSlots, TableSlot},
+    inspect::{planned, program_name, tcx_programs},
     load::{LoadOptions, Sizes, default_kernel_memory},
     measure::Measure,
     own_export::{OwnExport, SessionSocket},
@@ -66,6 +68,11 @@ type ClockOctets = [u8; size_of::<ClockReading>()];
 /// One of the two generations of the maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation(pub(crate) u32);
+
+impl Generation {
+    /// The one that packets go to at first.
+    pub const FIRST: Self = Self(0);
+}
 
 /// How a generation is frozen. Everything but [`Flip::Wait`] exists to show that the conservation
 /// test sees a lost packet.

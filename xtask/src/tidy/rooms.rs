@@ -18,7 +18,7 @@ struct Rule {
 
 const STAGES: [&str; 4] = ["drain", "flow_cache", "message", "transport"];
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         files: &["netflow-common/src/"],
         except: &[],
@@ -119,6 +119,13 @@ const RULES: [Rule; 12] = [
         ],
         tests_may: false,
         why: "transport delivers finished datagrams and knows nothing of what is in them",
+    },
+    Rule {
+        files: &["netflow-user/src/doctor/"],
+        except: &[],
+        must_not_use: &["aya", "netflow_user::cli", "netflow_user::flow_cache", "netflow_user::route"],
+        tests_may: false,
+        why: "the doctor asks other rooms, and never the kernel behind their backs",
     },
     Rule {
         files: &["netflow-user/src/metrics/"],
