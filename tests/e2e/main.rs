@@ -16,6 +16,7 @@ mod observation_points;
 mod own_export;
 mod pacing;
 mod reload;
+mod rotation;
 mod routes;
 mod spool;
 mod sys_up_time;

@@ -8,7 +8,7 @@ use crate::process;
 use crate::setup::apt::Apt;
 use crate::setup::packages::{self, Package, package};
 
-const JUDGES: [Package; 14] = [
+const JUDGES: [Package; 15] = [
     package("nfdump", "nfcapd", &["nfdump.service"]),
     package(
         "pmacct",
@@ -21,6 +21,7 @@ const JUDGES: [Package; 14] = [
     package("libfixbuf-tools", "ipfixDump", &[]),
     package("socat", "socat", &[]),
     package("openssl", "openssl", &[]),
+    package("strace", "strace", &[]),
     package("tcpreplay", "tcpreplay", &[]),
     package("iperf3", "iperf3", &["iperf3.service"]),
     package("iputils-ping", "ping", &[]),
