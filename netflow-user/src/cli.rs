@@ -23,7 +23,7 @@ pub use self::{
     anonymise::Anonymise,
     config::{Config, ConfigCommand, defaults, shown},
     control::{
-        Asking, Clear, ClearCommand, Expire, Explain, SHOW, SetLogLevel, Show, ShowCommand, ShowFlows,
+        Asking, Clear, ClearCommand, Expire, Explain, SHOW, SetLogLevel, Show, ShowCommand, ShowFlows, Top,
     },
     doctor::Doctor,
     export::Export,
@@ -61,6 +61,8 @@ pub enum Command {
     /// Ask the running agent
     #[command(after_long_help = SHOW)]
     Show(Show),
+    /// Watch the running agent: talkers, ports, interfaces, rates
+    Top(Top),
     /// Tell what the running agent knows of an address
     Explain(Explain),
     /// End flows of the running agent now, and export them
@@ -133,6 +135,7 @@ impl Command {
             // Its findings are all that it has to say.
             Self::Doctor(_)
             | Self::Show(_)
+            | Self::Top(_)
             | Self::Explain(_)
             | Self::Expire(_)
             | Self::Clear(_)

@@ -46,13 +46,19 @@ pub enum Decided {
     Ask(AskConfig),
     /// `netflow doctor`.
     Doctor(Box<DoctorConfig>),
+    /// `netflow top`.
+    Top(control::Top),
 }
 
 impl Decided {
     /// Runs it to its end; an error is one line, handed to `say`.
     pub fn run(self, say: impl Fn(&str)) -> ExitCode {
-        if let Self::Ask(config) = self {
-            return ended(control::ask_and_print(&config.socket, &config.request, config.is_json), say);
+        match &self {
+            Self::Ask(config) => {
+                return ended(control::ask_and_print(&config.socket, &config.request, config.is_json), say);
+            }
+            Self::Top(config) => return ended(control::top(config), say),
+            Self::Run(..) | Self::Read(_) | Self::Collect(_) | Self::Doctor(_) => {}
         }
         let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         {
@@ -76,7 +82,7 @@ impl Decided {
                 Self::Run(config, sources) => agent::run(*config, sources).await,
                 Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
-                Self::Ask(_) | Self::Doctor(_) => Ok(()),
+                Self::Ask(_) | Self::Doctor(_) | Self::Top(_) => Ok(()),
             }
         });
         // A thread that writes to an output that takes nothing does not keep the process.

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Clear(clear) => Ok(Decided::Ask(AskConfig::clear(clear))),
         Command::SendTemplates(asking) => Ok(Decided::Ask(AskConfig::send_templates(asking))),
         Command::LogLevel(set) => Ok(Decided::Ask(AskConfig::log_level(set))),
+        Command::Top(top) => Ok(Decided::Top(AskConfig::top(top))),
         Command::Reload(asking) => Ok(Decided::Ask(AskConfig::reload(asking))),
         Command::Config(config) => return configuration(config.command),
         Command::Doctor(doctor) => DoctorConfig::new(*doctor).map(|config| Decided::Doctor(Box::new(config))),

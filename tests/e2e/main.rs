@@ -21,4 +21,5 @@ mod routes;
 mod spool;
 mod sys_up_time;
 mod timeouts;
+mod top;
 mod traffic_control;

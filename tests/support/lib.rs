@@ -21,6 +21,7 @@ pub mod scrape;
 pub mod sctp_capture;
 pub mod sctp_sink;
 pub mod stream_sink;
+pub mod terminal;
 pub mod trickle;
 pub mod tunnels;
 pub mod wide;

@@ -1,6 +1,6 @@
 //! What asks the running agent.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -62,6 +62,23 @@ pub struct ShowFlows {
     /// Which agent.
     #[command(flatten)]
     pub asking: Asking,
+}
+
+/// `netflow top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = super::duration)]
+    pub interval: Duration,
+    /// Conditions to begin with, as of `netflow show flows`
+    #[arg(long, value_name = "CONDITIONS", default_value = "", hide_default_value = true)]
+    pub filter: String,
+    /// No colours; the environment variable NO_COLOR does the same
+    #[arg(long, visible_alias = "no-color")]
+    pub no_colour: bool,
+    /// The agent's control socket
+    #[arg(long, value_name = "PATH", default_value = "/run/netflow/control.sock")]
+    pub control_socket: PathBuf,
 }
 
 /// `netflow explain`.

@@ -1,6 +1,6 @@
 //! What is asked of the running agent, and where that answers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{cli, control};
 
@@ -32,6 +32,18 @@ impl AskConfig {
             }
         };
         Self::new(asking, request)
+    }
+
+    /// `netflow top`.
+    pub fn top(top: cli::Top) -> control::Top {
+        // https://no-color.org: present, and not empty.
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        control::Top {
+            socket: top.control_socket,
+            interval: top.interval.clamp(Duration::from_millis(100), Duration::from_secs(3600)),
+            has_colour: !top.no_colour && !no_color,
+            filter: top.filter,
+        }
     }
 
     /// `netflow explain`.

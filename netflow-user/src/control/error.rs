@@ -69,6 +69,13 @@ pub enum ControlError {
     /// What the agent says.
     #[error("{0}")]
     Refused(String),
+    /// Where `netflow top` draws.
+    #[error("cannot use the terminal")]
+    Terminal {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Standard output.
     #[error("cannot write the answer")]
     Output {

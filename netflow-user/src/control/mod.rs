@@ -11,6 +11,7 @@ mod query;
 mod server;
 mod show;
 mod socket;
+mod top;
 
 pub use self::{
     client::ask,
@@ -24,4 +25,5 @@ pub use self::{
     query::{Cell, Filter, FlowQuery, FlowRow, Gathered, Gathering, Prefix, QueryError, Sums, WINDOW, row},
     server::{Access, Responder, serve},
     socket::{DEFAULT_PATH, Place, Socket},
+    top::{Top, top},
 };

@@ -2,11 +2,11 @@
 
 mod explanation;
 mod export;
-mod flows;
+pub mod flows;
 mod interfaces;
 mod ledger;
 mod summary;
-mod table;
+pub mod table;
 mod templates;
 
 pub use self::{
