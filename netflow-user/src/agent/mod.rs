@@ -21,6 +21,7 @@ mod queue;
 mod read;
 mod reload;
 mod scrapes;
+mod service;
 mod session;
 mod sessions;
 mod spool;
@@ -196,6 +197,8 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
         sizes.kernel_memory >> 20
     );
 
+    service::ready("metering");
+    let watched = statuses.clone();
     let asked = Asked::new(statuses.clone(), sessions.asked(), Arc::clone(&control));
     let (reloads, reloads_asked) = mpsc::channel(1);
     let asked =
@@ -227,8 +230,10 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
         result = &mut metering => Some(result),
         () = metered.follow(&control, attached, wished) => None,
         () = reloader.follow(hung_up, reloads_asked) => None,
+        () = service::watch(watched) => None,
     };
     let config = reloader.config;
+    service::stopping();
     let result = match early {
         // The meter ends by itself only when it fails.
         Some(result) => result,

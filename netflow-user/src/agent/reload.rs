@@ -20,7 +20,7 @@ use super::{
     interfaces::{Wish, direction_of, selection},
     ledger_file::LedgerFile,
     overload::Overload,
-    pacing,
+    pacing, service,
     sessions::Sessions,
 };
 use crate::{
@@ -79,7 +79,9 @@ impl Reloader<'_> {
                 Some(()) = signal.recv() => None,
                 Some(Reload { done }) = asked.recv() => Some(done),
             };
+            service::reloading();
             let result = self.reload().await;
+            service::ready("metering");
             match &result {
                 Ok(lines) => info!("configuration: {}", lines.join("; ")),
                 Err(why) => error!("the configuration stays as it was: {why}"),
