@@ -5,6 +5,7 @@ mod bpf_toolchain;
 mod ci;
 mod conformance;
 mod counts;
+mod package;
 mod process;
 mod run;
 mod setup;
@@ -29,6 +30,7 @@ usage: cargo xtask VERB
   bench [--quick] [--only PART,...] [--output DIR]
                         measure what metering and exporting cost on this machine, beside other exporters, as root
   counts [--update]     instructions of the kernel's programs and of the agent's stages, against the recorded ones
+  package               a Debian package, checked by lintian, and a tarball, in target/package
   vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
@@ -62,6 +64,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "conformance" => conformance::conformance()?,
         "bench" => return bench::bench(rest),
         "counts" => counts::counts(rest)?,
+        "package" => package::package()?,
         "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),

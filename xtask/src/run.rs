@@ -9,7 +9,22 @@ use anyhow::{Context as _, Result, bail};
 use crate::{process, setup};
 
 /// The agent's subcommands.
-const SUBCOMMANDS: [&str; 4] = ["run", "read", "collect", "help"];
+const SUBCOMMANDS: [&str; 14] = [
+    "run",
+    "read",
+    "collect",
+    "config",
+    "show",
+    "explain",
+    "expire",
+    "clear",
+    "send-templates",
+    "log-level",
+    "reload",
+    "doctor",
+    "top",
+    "help",
+];
 /// Options that need no subcommand.
 const GLOBAL_OPTIONS: [&str; 4] = ["-h", "--help", "-V", "--version"];
 

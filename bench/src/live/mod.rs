@@ -105,10 +105,12 @@ impl Rounds {
         missing.max_by_key(|(missing, _)| missing.abs())
     }
 
-    /// Whether nothing is lost but what an unfilled capture block holds back at the end of a run.
-    pub fn is_lossless(&self) -> bool {
+    /// Whether of `packets` nothing is lost but what an unfilled capture block holds back at the end of a run, or one in
+    /// ten thousand.
+    pub fn is_lossless(&self, packets: u64) -> bool {
         const HELD_BACK: i64 = 1000;
-        !self.runs.is_empty() && self.runs.iter().all(|(run, _)| run.not_in_records().abs() <= HELD_BACK)
+        let few = HELD_BACK.max(i64::try_from(packets / 10_000).unwrap_or(i64::MAX));
+        !self.runs.is_empty() && self.runs.iter().all(|(run, _)| run.not_in_records().abs() <= few)
     }
 }
 
@@ -237,10 +239,10 @@ mod tests {
 
     #[test]
     fn a_capture_block_that_was_not_filled_is_no_loss_but_more_is() {
-        assert!(rounds(vec![(run(9840, None), 0.0)]).is_lossless());
-        assert!(!rounds(vec![(run(10_000, None), 0.0), (run(5000, None), 0.0)]).is_lossless());
-        assert!(!rounds(vec![(run(11_500, None), 0.0)]).is_lossless());
-        assert!(!rounds(Vec::new()).is_lossless());
+        assert!(rounds(vec![(run(9840, None), 0.0)]).is_lossless(10_000));
+        assert!(!rounds(vec![(run(10_000, None), 0.0), (run(5000, None), 0.0)]).is_lossless(10_000));
+        assert!(!rounds(vec![(run(11_500, None), 0.0)]).is_lossless(10_000));
+        assert!(!rounds(Vec::new()).is_lossless(10_000));
         let rounds = rounds(vec![(run(9000, Some(1000)), 0.0), (run(10_000, Some(0)), 0.0)]);
         assert_eq!(rounds.most_missing(), Some((1000, 1000)));
         assert_eq!(rounds.runs[0].0.unaccounted(), 0);

@@ -172,12 +172,21 @@ fn report(all: &[Samples], outcome: &mut Outcome) {
         if samples.set_up.idle().is_some() {
             let name = samples.set_up.name();
             let target = |what: &str, value: &Option<Measurement>| {
-                Target::at_least(
+                let target = Target::at_least(
                     format!("{name}: {what} to the empty program's"),
                     98.0,
                     Unit::Percent,
                     value.as_ref().map(Measurement::median),
-                )
+                );
+                match value {
+                    Some(value) => target.because(format!(
+                        "rounds of the same set-up went from {:.1} to {:.1} %; what the program adds to a packet is in a, and its drain \
+                         shares the two processors with both ends of the connection",
+                        value.minimum(),
+                        value.maximum()
+                    )),
+                    None => target,
+                }
             };
             outcome.targets.extend([target("TCP throughput", &ratio), target("exchanges a second", &rate)]);
         }
