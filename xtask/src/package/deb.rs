@@ -9,13 +9,18 @@ use anyhow::{Context as _, Result};
 use super::tree::{Parts, Tree, fill};
 use crate::process;
 
+const MAINTAINER: &str = "The netflow authors <maintainers@netflow.example>";
+
 /// Makes it; where it is.
 pub fn make(parts: &Parts, directory: &Path) -> Result<PathBuf> {
     let tree = Tree::new(directory.join("deb"));
     fill(&tree, parts)?;
     let debian = parts.root.join("packaging/debian");
     tree.copy(&debian.join("copyright"), "/usr/share/doc/netflow/copyright", 0o644)?;
-    tree.compressed(&parts.root.join("CHANGELOG.md"), "/usr/share/doc/netflow/changelog")?;
+    let changelog = directory.join("changelog");
+    fs::write(&changelog, changes()?)?;
+    tree.compressed(&changelog, "/usr/share/doc/netflow/changelog")?;
+    tree.copy(&parts.root.join("CHANGELOG.md"), "/usr/share/doc/netflow/CHANGELOG.md", 0o644)?;
     tree.copy(&parts.root.join("README.md"), "/usr/share/doc/netflow/README.md", 0o644)?;
     for script in ["postinst", "prerm", "postrm"] {
         tree.copy(&debian.join(script), &format!("/DEBIAN/{script}"), 0o755)?;
@@ -34,6 +39,18 @@ pub fn make(parts: &Parts, directory: &Path) -> Result<PathBuf> {
     Ok(deb)
 }
 
+/// The changelog in Debian's form, which says where the changes stand. Its date is that of the last commit.
+fn changes() -> Result<String> {
+    let date =
+        process::output(Command::new("git").args(["log", "-1", "--format=%cD"]).current_dir(process::root()));
+    let date = date.context("git does not tell the date of the last commit")?;
+    let version = env!("CARGO_PKG_VERSION");
+    let date = date.trim();
+    Ok(format!(
+        "netflow ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {date}\n"
+    ))
+}
+
 fn control(architecture: &str, libraries: &str, kibibytes: u64) -> String {
     format!(
         "Package: netflow
@@ -41,16 +58,16 @@ Version: {version}
 Section: net
 Priority: optional
 Architecture: {architecture}
-Maintainer: The netflow authors <netflow@localhost.localdomain>
+Maintainer: {MAINTAINER}
 Installed-Size: {kibibytes}
 Depends: {libraries}, adduser, init-system-helpers (>= 1.54~)
 Recommends: libpcap0.8
 Description: flow exporter: every packet in a record, or counted with a reason
- XDP and TC programs count every packet of a network interface into flows, in
- the kernel; an agent exports them as NetFlow v5, v9 or IPFIX to any collector,
- over UDP, TCP, TLS, DTLS and SCTP, or writes them to files. Every packet seen is
- in exactly one exported record, or in a counter that says why not, and the
- operator can check that sum at any moment.
+ XDP and TC programs count every packet of a network interface into flows,
+ in the kernel; an agent exports them as NetFlow v5, v9 or IPFIX to any
+ collector, over UDP, TCP, TLS, DTLS and SCTP, or writes them to files.
+ Every packet seen is in exactly one exported record, or in a counter that
+ says why not, and the operator can check that sum at any moment.
 ",
         version = env!("CARGO_PKG_VERSION")
     )
