@@ -131,6 +131,12 @@ fn a_configuration_that_cannot_be_applied_changes_nothing() -> Result<()> {
             format!("{begin}idle-timeout = '1s'\n[[collector]]\nurl = 'udp://nowhere.invalid'\n"),
             "nowhere.invalid",
         ),
+        (
+            format!(
+                "{begin}{collector}[[collector]]\nurl = 'udp://127.0.0.1:11'\n[[collector]]\nurl = 'udp://nowhere.invalid'\n"
+            ),
+            "nowhere.invalid",
+        ),
         (format!("{begin}idle-timeout = '1s'\n"), "can only change with a restart"),
         ("[[".to_owned(), "netflow.toml:1: "),
     ];

@@ -210,7 +210,9 @@ impl Prepared {
     async fn forget(self) {
         let (_never, hurry) = watch::channel(false);
         for place in self.places {
-            if let Place::New(live, _) = place {
+            if let Place::New(live, begin) = place {
+                // It ends only after it was let begin.
+                drop(begin);
                 live.outlet.finish(Duration::ZERO, hurry.clone()).await;
             }
         }
