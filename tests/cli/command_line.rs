@@ -127,7 +127,7 @@ fn help_and_version_go_to_standard_output() {
 
 #[test]
 fn short_help_fits_a_screen_and_names_every_default() {
-    for (name, defaults, without_default) in [("run", 15, 5), ("read", 10, 4), ("collect", 3, 0)] {
+    for (name, defaults, without_default) in [("run", 16, 5), ("read", 10, 4), ("collect", 3, 0)] {
         let mut help = command(binary().unwrap().to_str().unwrap(), [name, "-h"]);
         help.env("COLUMNS", "110");
         let help = Process::spawn(help).unwrap().finish(COMMAND_TIMEOUT).unwrap().stdout;
