@@ -28,6 +28,7 @@ use crate::{
     kernel::{Direction, Flip, LoadOptions, Measure, OwnExport, XdpMode, default_kernel_memory},
     measured::Measured,
     record::anonymisation::{Key, Policy},
+    transport::Target,
 };
 
 /// `netflow run`.
@@ -146,6 +147,9 @@ impl RunConfig {
             (_, sampling) => sampling,
         };
         let measured = Measured::new(&run.measured, sampling)?;
+        let export = ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?
+            .reporting(&run.flows)
+            .announcing(anonymisation.as_ref());
         Ok(Self {
             interfaces,
             xdp_mode: match run.xdp_mode {
@@ -177,8 +181,7 @@ impl RunConfig {
                 explain: run.output.log.log_level >= cli::LogLevel::Debug,
                 measure: measured.measure,
                 filter: filter(run.filter.as_deref())?,
-                // Decided with the collectors.
-                own_connections: false,
+                own_connections: export.destinations.iter().any(Target::has_connections),
                 own_export: match run.exclude_own_export {
                     cli::ExcludeOwnExport::On => OwnExport::LeftOutWhereSent,
                     cli::ExcludeOwnExport::Off => OwnExport::Metered,
@@ -190,9 +193,7 @@ impl RunConfig {
             drain_place: Place::default(),
             flows: FlowsConfig::new(&run.flows)?,
             routes: run.routes == cli::Routes::On,
-            export: ExportConfig::new(run.export, &measured, run.export_rate, run.output.format)?
-                .reporting(&run.flows)
-                .announcing(anonymisation.as_ref()),
+            export,
             anonymisation,
             ledger_file: run.output.ledger_file,
             control: control::place(run.control_socket),

@@ -117,7 +117,8 @@ fn a_configuration_that_cannot_be_applied_changes_nothing() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("netflow.toml");
     let begin = format!("interface = '{MONITOR_INTERFACE}'\n");
-    let collector = "[[collector]]\nurl = 'udp://127.0.0.1:9'\n";
+    // Over a connection, too, which the kernel program is told of.
+    let collector = "[[collector]]\nurl = 'udp://127.0.0.1:9'\n[[collector]]\nurl = 'tcp://127.0.0.1:9'\n";
     fs::write(&file, format!("{begin}{collector}"))?;
     let file_name = file.to_str().context("a temporary directory whose name is no text")?;
     let mut agent = AgentProcess::start(&lab.monitor, &["--config", file_name])?;
@@ -128,7 +129,7 @@ fn a_configuration_that_cannot_be_applied_changes_nothing() -> Result<()> {
             "key can only change with a restart",
         ),
         (
-            format!("{begin}idle-timeout = '1s'\n[[collector]]\nurl = 'udp://nowhere.invalid'\n"),
+            format!("{begin}idle-timeout = '1s'\n{collector}[[collector]]\nurl = 'udp://nowhere.invalid'\n"),
             "nowhere.invalid",
         ),
         (
@@ -148,8 +149,11 @@ fn a_configuration_that_cannot_be_applied_changes_nothing() -> Result<()> {
     fs::write(&file, format!("{begin}{collector}"))?;
     let said = reload(&mut agent, cases.len())?;
     ensure!(said.contains("nothing has changed"), "{said}");
+    fs::write(&file, format!("{begin}idle-timeout = '1s'\n{collector}"))?;
+    let said = reload(&mut agent, cases.len() + 1)?;
+    ensure!(said.ends_with("configuration: idle-timeout is 1s (was 15s)"), "{said}");
     let stopped = agent.stop(Signal::TERM)?;
     ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
-    ensure!(stopped.ledger.context("no ledger")?.0["destinations"].as_array().map(Vec::len) == Some(1));
+    ensure!(stopped.ledger.context("no ledger")?.0["destinations"].as_array().map(Vec::len) == Some(2));
     Ok(())
 }

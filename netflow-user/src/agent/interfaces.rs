@@ -53,7 +53,7 @@ impl Metered {
     /// that a glob takes: it is waited for, as it is later on.
     pub(super) async fn choose(config: &RunConfig) -> Result<Self, InterfaceError> {
         let known = Interfaces::open()?;
-        let selection = selection(config).await?;
+        let selection = selection_of(config).await?;
         let (follower, begin) = Follower::open(selection.clone()).await?;
         let (direction, why) = direction(config, &selection, &known).await;
         let mut metered = Self {
@@ -295,7 +295,7 @@ pub(super) struct Wish {
 ///
 /// # Errors
 /// There is none.
-pub(super) async fn selection(config: &RunConfig) -> Result<Selection, InterfaceError> {
+pub(super) async fn selection_of(config: &RunConfig) -> Result<Selection, InterfaceError> {
     if !config.interfaces.is_empty() {
         return Ok(config.interfaces.clone());
     }

@@ -79,7 +79,6 @@ use crate::{
     message::{InformationElement, KeyElement},
     route::{Follower, Routes},
     time::{MonotonicNanos, UnixMillis},
-    transport::Target,
 };
 
 /// Entries of the one width.
@@ -99,7 +98,6 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
     let mut metered = Metered::choose(&config).await?;
     let metrics = scrapes::listen(config.metrics)?;
     config.load.own_export = metered.leave_out(config.load.own_export);
-    config.load.own_connections = config.export.destinations.iter().any(Target::has_connections);
     let mut kernel = Kernel::load(&config.load)?;
     let sizes = *kernel.sizes();
     if sizes.map_size < config.load.map_size {

@@ -17,7 +17,7 @@ use super::{
     control::{Alteration, Command, Control},
     error::chain,
     follow_routes,
-    interfaces::{Wish, direction_of, selection},
+    interfaces::{Wish, direction_of, selection_of},
     ledger_file::LedgerFile,
     overload::Overload,
     pacing, service,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{Changed, RunConfig, Sources},
+    interface::Selection,
     log,
     route::Follower,
 };
@@ -100,7 +101,9 @@ impl Reloader<'_> {
             return Ok(vec!["nothing has changed".to_owned()]);
         }
         check(&self.config, &reread.config, &reread.changed)?;
-        self.apply(&reread.config).await.map_err(|error| chain(&error))??;
+        let selection = selection_of(&reread.config).await.map_err(|error| chain(&error))?;
+        self.check_direction(&reread.config, &selection).await?;
+        self.apply(&reread.config, selection).await.map_err(|error| chain(&error))?;
         let level = reread.changed.iter().find(|changed| changed.option == "log-level");
         if let Some(level) = level.and_then(|level| level.to.first()?.parse().ok()) {
             log::set_level(level)?;
@@ -110,39 +113,43 @@ impl Reloader<'_> {
         Ok(reread.changed.iter().map(ToString::to_string).collect())
     }
 
-    async fn apply(&mut self, after: &RunConfig) -> Result<Result<(), String>, AgentError> {
-        let before = &self.config;
-        let selection = selection(after).await?;
-        let direction = |selection| direction_of(after, selection);
-        let is_other = direction(&selection).await? != direction(&self::selection(before).await?).await?;
-        if is_other {
-            return Ok(Err("these interfaces would be metered in another direction, which needs a restart, or the one that is in force by --direction".to_owned()));
+    /// The same direction has to be right for other interfaces.
+    async fn check_direction(&self, after: &RunConfig, selection: &Selection) -> Result<(), String> {
+        let before = selection_of(&self.config).await.map_err(|error| chain(&error))?;
+        let [before, after] = [
+            direction_of(after, &before).await.map_err(|error| chain(&error))?,
+            direction_of(after, selection).await.map_err(|error| chain(&error))?,
+        ];
+        match before == after {
+            true => Ok(()),
+            false => Err("these interfaces would be metered in another direction, which needs a restart, or the one that is in force by --direction".to_owned()),
         }
+    }
+
+    async fn apply(&mut self, after: &RunConfig, selection: Selection) -> Result<(), AgentError> {
+        let before = &self.config;
         let ledger_file = match before.ledger_file == after.ledger_file {
             true => None,
             false => Some(after.ledger_file.as_deref().map(LedgerFile::open).transpose()?),
         };
         let routes = match before.routes == after.routes {
             true => None,
-            false => {
-                let (routes, follower) = follow_routes(after.routes).await?.unzip();
-                *self.routes = follower;
-                Some(routes)
-            }
+            false => Some(follow_routes(after.routes).await?.unzip()),
         };
         let prepared = self.sessions.prepare(&before.export, &after.export).await?;
 
         // From here on nothing fails.
+        let routes = routes.map(|(routes, follower)| {
+            *self.routes = follower;
+            routes
+        });
         let sampling = |config: &RunConfig| (config.on_overload, config.load.measure.sampling_interval);
-        let changed = |is_changed: bool| is_changed.then_some(());
         let alteration = Alteration {
-            timeouts: changed(before.flows.timeouts != after.flows.timeouts).map(|()| after.flows.timeouts),
-            cache_size: changed(before.flows.cache_size != after.flows.cache_size)
-                .map(|()| after.flows.cache_size),
-            drain_interval: changed(before.drain_interval != after.drain_interval)
-                .map(|()| after.drain_interval),
-            overload: changed(sampling(before) != sampling(after))
-                .map(|()| Overload::new(after.on_overload, after.load.measure.sampling_interval)),
+            timeouts: (before.flows.timeouts != after.flows.timeouts).then_some(after.flows.timeouts),
+            cache_size: (before.flows.cache_size != after.flows.cache_size).then_some(after.flows.cache_size),
+            drain_interval: (before.drain_interval != after.drain_interval).then_some(after.drain_interval),
+            overload: (sampling(before) != sampling(after))
+                .then(|| Overload::new(after.on_overload, after.load.measure.sampling_interval)),
             routes,
             ledger_file,
         };
@@ -151,7 +158,7 @@ impl Reloader<'_> {
         self.asked.set_collectors(self.sessions.asked());
         // Whoever follows the interfaces ends with the agent alone.
         let _ = self.wishes.send(Wish { selection, table: after.export.interface_table });
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -41,6 +41,11 @@ pub enum ConfigCommand {
 
 /// The options in force as a configuration file, each with where it comes from.
 pub fn shown(effective: &[Effective]) -> String {
+    let run = sources::run(&Cli::command());
+    let is_list = |option: &str| {
+        sources::options(&run)
+            .any(|arg| arg.get_long() == Some(option) && matches!(arg.get_action(), ArgAction::Append))
+    };
     let mut text = String::new();
     for Effective { option, values, origin } in effective {
         let origin = origin.as_deref().unwrap_or("default");
@@ -54,13 +59,6 @@ pub fn shown(effective: &[Effective]) -> String {
         };
     }
     text
-}
-
-/// Whether an option may be repeated.
-fn is_list(option: &str) -> bool {
-    let run = sources::run(&Cli::command());
-    sources::options(&run)
-        .any(|arg| arg.get_long() == Some(option) && matches!(arg.get_action(), ArgAction::Append))
 }
 
 /// A value as TOML has it.

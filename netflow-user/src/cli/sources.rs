@@ -128,8 +128,7 @@ pub fn read(
     let is_typed =
         |option: &str| run.get_arguments().any(|arg| arg.get_long() == Some(option) && is_given(&typed, arg));
 
-    let mut settings: Vec<Setting> =
-        run.get_arguments().filter_map(|arg| variable(arg, &environment)).collect();
+    let mut settings: Vec<Setting> = options(&run).filter_map(|arg| variable(arg, &environment)).collect();
     settings.retain(|setting| !is_typed(&setting.option));
     let named = match typed.try_get_one::<PathBuf>("config") {
         Ok(Some(path)) if is_typed("config") => Some(path.clone()),
@@ -187,7 +186,7 @@ fn is_given(matches: &ArgMatches, arg: &Arg) -> bool {
 
 /// What the environment says of an option: `NETFLOW_IDLE_TIMEOUT` for `--idle-timeout`. Lists are separated by spaces.
 fn variable(arg: &Arg, environment: &impl Fn(&str) -> Option<OsString>) -> Option<Setting> {
-    let option = arg.get_long().filter(|long| !matches!(*long, "config" | "help" | "version"))?;
+    let option = arg.get_long()?;
     let variable = format!("{PREFIX}{}", option.replace('-', "_").to_uppercase());
     let value = environment(&variable)?.to_string_lossy().into_owned();
     let values = match arg.get_action() {
