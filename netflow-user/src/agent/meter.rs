@@ -120,6 +120,13 @@ impl Outflow {
         }
     }
 
+    /// How the destinations are: in the order of the books, in which those that have left come last.
+    fn collectors(&self) -> Vec<CollectorState> {
+        let state =
+            |queue: &Arc<Queue>| CollectorState { is_good: queue.is_good(), queue_limit: queue.limit() };
+        self.queues().iter().map(state).collect()
+    }
+
     /// All queues.
     pub(super) fn queues(&self) -> &[Arc<Queue>] {
         self.dispatch.queues()
@@ -359,8 +366,6 @@ impl<F: Flow> Meter<F> {
     /// Shows how things are, to whoever looks.
     fn show(&mut self, at: UnixMillis, timings: Timings) {
         self.latencies.enter(&timings);
-        let state =
-            |queue: &Arc<Queue>| CollectorState { is_good: queue.is_good(), queue_limit: queue.limit() };
         self.shown.send_replace(Some(Arc::new(Status {
             at,
             started: self.started,
@@ -368,7 +373,7 @@ impl<F: Flow> Meter<F> {
             timings,
             latencies: self.latencies,
             drain_interval: self.interval,
-            collectors: self.outflow.queues().iter().map(state).collect(),
+            collectors: self.outflow.collectors(),
             sampled_one_in: self.sampled.get(),
             traffic: self.outflow.traffic.shown(),
             interfaces: self.interfaces.shown(),
@@ -379,7 +384,8 @@ impl<F: Flow> Meter<F> {
     pub(super) fn show_again(&mut self) {
         let Some(last) = self.shown.borrow().clone() else { return };
         let (books, traffic) = (self.outflow.ledger.books(), self.outflow.traffic.shown());
-        self.shown.send_replace(Some(Arc::new(Status { books, traffic, ..(*last).clone() })));
+        let collectors = self.outflow.collectors();
+        self.shown.send_replace(Some(Arc::new(Status { books, collectors, traffic, ..(*last).clone() })));
     }
 
     pub(super) fn write_ledger(&self) {

@@ -28,7 +28,7 @@ pub struct Status {
     pub latencies: Latencies,
     /// Time between flips, as asked for.
     pub drain_interval: Duration,
-    /// How the destinations of the books are, in their order.
+    /// How the destinations of the books are, in their order; nothing of those that have left, which come last there.
     pub collectors: Vec<CollectorState>,
     /// One in how many packets is metered since then.
     pub sampled_one_in: u32,

@@ -52,6 +52,21 @@ fn a_list_of_the_command_line_stands_in_place_of_the_one_in_the_file() {
 }
 
 #[test]
+fn the_doctor_reads_the_same_places_as_run() {
+    let mut path = tempfile::NamedTempFile::new().unwrap();
+    path.write_all(b"collector = '192.0.2.1'\nidle-timeout = '7s'\n").unwrap();
+    let name = path.path().to_str().unwrap();
+    let words = ["netflow", "doctor", "--json", "--config", name, "-i", "eth1"].map(OsString::from);
+    let typed = read(&words, |_| None).unwrap();
+    let cli::Command::Doctor(doctor) = typed.cli.command else { panic!("another command") };
+    assert_eq!((doctor.run.export.collector, doctor.json), (vec!["192.0.2.1".to_owned()], true));
+    assert_eq!(
+        (doctor.run.flows.idle_timeout, doctor.run.interface),
+        (Duration::from_secs(7), vec!["eth1".to_owned()])
+    );
+}
+
+#[test]
 fn what_needs_an_interface_finds_it_in_the_file() {
     let run = run(typed("tap = true\ninterface = 'eth1'\n", &[], &[]).unwrap());
     assert!(run.tap);
