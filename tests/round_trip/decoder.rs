@@ -33,6 +33,39 @@ pub struct Decoded {
     pub options: Vec<(u16, Vec<FieldValue>)>,
 }
 
+/// Elements that the crate does not know, so that it would read no record with them. It is handed others of their type in
+/// their place, which this exporter never sends.
+const STAND_INS: [(u16, u16); 3] = [(507, 148), (515, 85), (520, 86)];
+const REVERSE_BIT: u16 = 0x8000;
+
+/// The message with the stand-ins in its Template Sets.
+fn with_stand_ins(message: &[u8]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    let number = |message: &[u8], at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
+    let mut set = 16;
+    while set < message.len() {
+        let end = set + usize::from(number(&message, set + 2));
+        let mut at = set + 4;
+        // A Set is padded with less than a header.
+        while number(&message, set) == 2 && at + 4 <= end {
+            let fields = number(&message, at + 2);
+            at += 4;
+            for _ in 0..fields {
+                let id = number(&message, at);
+                let is_enterprise = id & REVERSE_BIT != 0;
+                let is_own = is_enterprise && message[at + 4..at + 8] == OWN.to_be_bytes();
+                let stand_in = STAND_INS.iter().find(|(real, _)| !is_own && *real == id & !REVERSE_BIT);
+                if let Some((_, other)) = stand_in {
+                    message[at..at + 2].copy_from_slice(&(other | id & REVERSE_BIT).to_be_bytes());
+                }
+                at += if is_enterprise { 8 } else { 4 };
+            }
+        }
+        set = end;
+    }
+    message
+}
+
 /// One Transport Session.
 pub struct Decoder {
     parser: NetflowParser,
@@ -67,7 +100,9 @@ impl Decoder {
 
     /// Anything that the decoder takes exception to is a failure.
     pub fn receive(&mut self, octets: &[u8]) -> Decoded {
-        match self.packet(octets) {
+        let is_ipfix = octets[..2] == [0, 10];
+        let read = if is_ipfix { self.packet(&with_stand_ins(octets)) } else { self.packet(octets) };
+        match read {
             NetflowPacket::V9(packet) => self.v9(&packet),
             NetflowPacket::IPFix(message) => self.ipfix(&message),
             other => panic!("{other:?}"),
@@ -174,7 +209,9 @@ impl Decoder {
 }
 
 fn specifier(field: &ipfix::TemplateField) -> (Field, u16) {
-    ((field.enterprise_number.unwrap_or(0), field.field_type_number), field.field_length)
+    let id = field.field_type_number;
+    let stood_in = STAND_INS.iter().find(|(_, other)| field.enterprise_number != Some(OWN) && *other == id);
+    ((field.enterprise_number.unwrap_or(0), stood_in.map_or(id, |(real, _)| *real)), field.field_length)
 }
 
 fn learn(known: &mut HashMap<u16, Layout>, id: u16, layout: Layout, decoded: &mut Decoded) {

@@ -21,9 +21,16 @@ pub struct Fields<'a> {
     pub is_v9: bool,
     pub key: &'a [KeyElement],
     pub groups: Groups,
+    /// Those of the operator's own template, in its order; else all.
+    pub choice: Option<Vec<Field>>,
 }
 
 impl Fields<'_> {
+    /// Whether the field of a record is part of the Flow Key; of biflows what both directions have in common.
+    pub fn is_key(&self, (enterprise, id): Field, with_biflows: bool) -> bool {
+        enterprise == 0 && self.has(id) && !(with_biflows && [5, 61].contains(&id))
+    }
+
     fn has(&self, id: u16) -> bool {
         self.key.iter().any(|part| part.element.id() == id)
     }
@@ -59,24 +66,33 @@ impl Fields<'_> {
                 Group::Obspoint => (&[138], &[]),
                 Group::Vrf => (&[234, 235], &[]),
                 Group::Mpls => (&[70, 71, 72, 73, 74, 75, 76, 77, 78, 79], &[]),
+                Group::Opts => (if ipv4 { &[208, 520] } else { &[515, 520] }, &[]),
                 Group::Spi => (&[295], &[]),
                 Group::Igmp => (&[33], &[]),
+                Group::Tunnel => (&[351, 296, 507], &[]),
                 Group::Encapsulation => (&[], &[6, 7]),
                 Group::Route => (if ipv4 { &[9, 13] } else { &[29, 30] }, &[]),
-                other => panic!("{other:?} is not read by the decoder"),
             };
             fields.extend(ids.iter().map(|&id| (0, id)));
             fields.extend(own.iter().map(|&id| (OWN, id)));
         }
+        if self.choice.is_some() {
+            let icmp: &[u16] = if ipv4 { &[176, 177] } else { &[178, 179] };
+            fields.extend(icmp.iter().chain(&[150, 151, 161]).map(|&id| (0, id)));
+        }
         if biflow {
             self.add_reverse(&mut fields);
+        }
+        if let Some(choice) = &self.choice {
+            fields.retain(|field| choice.contains(field));
         }
         fields
     }
 
     /// BIFLOW-1: what is measured of each direction by itself.
     fn add_reverse(&self, fields: &mut BTreeSet<Field>) {
-        const OF_ONE_DIRECTION: [u16; 14] = [2, 1, 152, 153, 6, 5, 52, 53, 352, 25, 26, 195, 192, 295];
+        const OF_ONE_DIRECTION: [u16; 17] =
+            [2, 1, 152, 153, 6, 5, 52, 53, 352, 25, 26, 195, 192, 295, 208, 515, 520];
         let own = [(1, 8), (2, 9), (3, 10), (4, 11), (5, 12)];
         let reverse: Vec<Field> = fields
             .iter()
@@ -162,6 +178,11 @@ impl Fields<'_> {
             61 => key.direction.into(),
             62 => in_128(route.next_hop),
             136 => record.end_reason as u128,
+            150 => (record.start.0 / 1000).into(),
+            151 => (record.end.0 / 1000).into(),
+            161 => (record.end.0 - record.start.0).min(u32::MAX.into()).into(),
+            176 | 178 => self.of_direction(32, record, class_of_service) >> 8,
+            177 | 179 => self.of_direction(32, record, class_of_service) & 0xff,
             138 => key.interface.into(),
             195 => (class_of_service >> 2).into(),
             234 => route.ingress_vrf.into(),
@@ -172,7 +193,8 @@ impl Fields<'_> {
 }
 
 fn of_first_packet(id: u16, record: &FlowRecord) -> u128 {
-    let counters = &record.extras.as_ref().expect("the records are wide").counters;
+    let extras = record.extras.as_ref().expect("the records are wide");
+    let (key, counters) = (&extras.key, &extras.counters);
     let packet = &counters.first_packet;
     let number = |octets: &[u8]| octets.iter().fold(0, |number, octet| number << 8 | u128::from(*octet));
     match id {
@@ -191,7 +213,16 @@ fn of_first_packet(id: u16, record: &FlowRecord) -> u128 {
         245 => (packet.customer_tag & 0x0fff).into(),
         246 => (packet.customer_tag >> 13).into(),
         256 => packet.ethernet_type.into(),
+        208 => counters.ipv4_options.into(),
         295 => packet.ipsec_spi.into(),
+        // Tunnels by the numbers of tunnelType; the segment's first octet says VXLAN or NVGRE.
+        296 if key.tunnel == 2 => key.tunnel_id.into(),
+        351 if key.tunnel == 4 => 1 << 56 | u128::from(key.tunnel_id & 0x00ff_ffff),
+        351 if key.tunnel == 3 => 2 << 56 | u128::from(key.tunnel_id & 0x00ff_ffff),
+        507 if key.tunnel == 6 => key.tunnel_id.into(),
+        296 | 351 | 507 => 0,
+        515 => counters.ipv6_extension_headers.into(),
+        520 => counters.tcp_options.into(),
         352 => counters.layer2_octets.into(),
         other => panic!("element {other} was not asked for"),
     }

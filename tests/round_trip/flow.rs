@@ -32,8 +32,10 @@ pub struct Kind {
     /// Records have what wide entries have.
     pub is_wide: bool,
     pub biflow: bool,
-    /// Counters are such as v5 says in a few records.
+    /// IPv4 only, and counters are such as v5 says in a few records.
     pub is_v5: bool,
+    /// Counters are such as fields of four octets say in a few records.
+    pub is_split: bool,
 }
 
 /// 0, 1, the largest, or anything: the ends are where encoders err.
@@ -58,7 +60,7 @@ fn octets<const N: usize>(random: &mut Random) -> [u8; N] {
 
 fn counter(random: &mut Random, kind: &Kind) -> u64 {
     let any = extreme(random);
-    if kind.is_v5 { any % [MOST_OF_V5, 1 << 32, 1500][random.below(3)] } else { any }
+    if kind.is_v5 || kind.is_split { any % [MOST_OF_V5, 1 << 32, 1500][random.below(3)] } else { any }
 }
 
 fn first_packet(random: &mut Random, class_of_service: u8) -> FirstPacket {
@@ -130,7 +132,7 @@ fn wide(random: &mut Random, kind: &Kind, now: Instant, ipv4: bool) -> (WideKey,
     let counters = WideCounters {
         flow: counters,
         tcp_options: extreme(random),
-        layer2_octets: extreme(random),
+        layer2_octets: counter(random, kind),
         ipv4_options: extreme(random) as u32,
         minimum_ip_length: extreme(random) as u32,
         ipv6_extension_headers: extreme(random) as u32,

@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod asked;
 mod decoder;
 mod expected;
 mod flow;
+mod options;
 #[path = "../fuzz/random.rs"]
 mod random;
 mod session;
@@ -56,13 +58,16 @@ fn round_trip(records: u64) {
         }
     }
     for (name, tally) in ["v5", "v9", "IPFIX"].iter().zip(&tallies) {
-        let Tally { sessions, messages, records, options_records, biflows, templates } = tally;
+        let Tally { sessions, messages, records, options_records, biflows, chosen, split, templates } = tally;
         eprintln!(
-            "{name}: {records} records ({biflows} biflows) and {options_records} of options data in {messages} \
-             messages of {sessions} sessions, {} templates",
+            "{name}: {records} flows ({biflows} biflows, {split} in several records) and {options_records} records of \
+             options data in {messages} messages of {sessions} sessions ({chosen} with a template of choice), {} \
+             templates",
             templates.len()
         );
         assert!(*records > 0 || first != 1, "nothing in {name}");
+        let is_free = *name != "v5" && first == 1;
+        assert!(!is_free || *chosen > 0 && *split > 0 && *options_records > 0, "too little in {name}");
     }
 }
 

@@ -4,40 +4,19 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use netflow_user::key::KeyChoice;
 use netflow_user::message::{
-    Anonymised, Group, InterfaceName, MessageError, OptionsData, OptionsKinds, Packer, PackerConfig,
-    Protocol, Reported, SamplingMethod, TemplateOptions, TemplateSet,
+    MessageError, OptionsData, Packer, PackerConfig, Protocol, Statistics, TemplateOptions, TemplateSet,
 };
 use netflow_user::time::{Instant, MonotonicNanos};
 
-use crate::decoder::{Decoded, Decoder, Layout, octets};
+use crate::asked::{self, COUNTERS};
+use crate::decoder::{Decoded, Decoder, Layout, Values, octets};
 use crate::expected::{Field, Fields, OWN};
 use crate::flow::{self, Flow, Kind};
+use crate::options::{self, Told};
 use crate::random::Random;
 use crate::walk::walk;
 
-/// Elements that the decoder does not know (515, 520, 507), so that it reads no record with them.
-const UNREAD: [Group; 2] = [Group::Opts, Group::Tunnel];
-const NAMED_KEYS: [&str; 5] = ["5-tuple", "7-tuple", "host-pair", "prefix-pair", "protocol-port"];
-const KEY_ELEMENTS: [&str; 16] = [
-    "sourceIPv4Address",
-    "destinationIPv4Address",
-    "sourceIPv6Address",
-    "destinationIPv6Address",
-    "ingressInterface",
-    "flowDirection",
-    "sourceTransportPort",
-    "destinationTransportPort",
-    "protocolIdentifier",
-    "ipClassOfService",
-    "vlanId",
-    "ipVersion",
-    "sourceMacAddress",
-    "destinationMacAddress",
-    "dot1qCustomerVlanId",
-    "mplsTopLabelStackSection",
-];
 const LARGEST_MESSAGE: usize = 65_535;
 
 /// How much of what a run had.
@@ -48,77 +27,11 @@ pub struct Tally {
     pub records: u64,
     pub options_records: u64,
     pub biflows: u64,
+    /// Sessions with a template of the operator's own.
+    pub chosen: u64,
+    /// Flows that took several records.
+    pub split: u64,
     pub templates: BTreeSet<Layout>,
-}
-
-/// The key of the operator's choice.
-pub fn key(random: &mut Random) -> KeyChoice {
-    match random.below(4) {
-        0 => random.of(&NAMED_KEYS).parse().unwrap(),
-        1 => {
-            let chosen = KEY_ELEMENTS.iter().filter(|_| random.one_in(2));
-            let mut words: Vec<String> = chosen.map(|&name| name.to_owned()).collect();
-            for word in &mut words {
-                let bits = if word.contains("IPv4") { 32 } else { 128 };
-                if word.contains("Address") && word.contains("IPv") && random.one_in(3) {
-                    word.push_str(&format!("/{}", 1 + random.below(bits)));
-                }
-            }
-            if words.is_empty() { KeyChoice::default_key() } else { words.join(",").parse().unwrap() }
-        }
-        _ => KeyChoice::default_key(),
-    }
-}
-
-fn options_kinds(random: &mut Random) -> OptionsKinds {
-    let methods = [SamplingMethod::Count, SamplingMethod::Random, SamplingMethod::FlowHash];
-    let anonymised = [8, 12, 27, 28].map(|element_id| Anonymised { element_id, flags: 3, technique: 6 });
-    OptionsKinds {
-        sampling: random.one_in(2).then(|| random.of(&methods)),
-        interfaces: random.one_in(2),
-        flow_keys: random.one_in(2),
-        exporter_name: random.one_in(2).then(|| "n".repeat(1 + random.below(254))),
-        statistics: random.one_in(2).then(Reported::default),
-        anonymised: if random.one_in(2) { anonymised.into() } else { Vec::new() },
-        ..OptionsKinds::default()
-    }
-}
-
-fn options_data(random: &mut Random) -> OptionsData {
-    let interfaces = (0..random.below(5)).map(|index| InterfaceName {
-        index: index as u32,
-        name: "n".repeat(random.below(40)),
-        // Cut behind a whole character (TYPE-STR-2).
-        description: "é".repeat(random.below(50)),
-    });
-    OptionsData {
-        interfaces: interfaces.collect(),
-        sampled_one_in: NonZeroU32::new(random.of(&[0, 1, 2, 100, u32::MAX])),
-    }
-}
-
-/// Templates of a protocol, with whatever of the groups it has words for.
-fn template_options(random: &mut Random, protocol: Protocol) -> (TemplateOptions, KeyChoice) {
-    let key = key(random);
-    let mut options = TemplateOptions {
-        key: key.elements.clone(),
-        enterprise_number: NonZeroU32::new(OWN),
-        options: options_kinds(random),
-        ..TemplateOptions::new(protocol)
-    };
-    let many = random.below(4);
-    for group in Group::ALL.into_iter().filter(|group| !UNREAD.contains(group)) {
-        if random.below(4) < many {
-            let groups = options.groups;
-            options.groups = groups.iter().chain([group]).collect();
-            if TemplateSet::new(&options).is_err() {
-                options.groups = groups;
-            }
-        }
-    }
-    options.biflow = random.one_in(3);
-    options.biflow &= TemplateSet::new(&options).is_ok();
-    (options, key)
 }
 
 /// The smallest message of a set of templates.
@@ -142,6 +55,9 @@ struct Session<'a> {
     protocol: Protocol,
     domain: u32,
     fields: Fields<'a>,
+    options: &'a TemplateOptions,
+    /// Where sysUpTime is zero, milliseconds since 1970.
+    start: u64,
     decoder: Decoder,
     sequence_number: u32,
     /// Of the message before.
@@ -149,12 +65,26 @@ struct Session<'a> {
     /// UNIX Secs without sysUpTime, in milliseconds modulo 2^32.
     boot: Option<u32>,
     data: OptionsData,
+    /// What was to be told in the message.
+    statistics: Statistics,
     tally: &'a mut Tally,
+}
+
+/// A Data Record that has come: its fields, its values, and what times of v9 are relative to.
+struct Arrived {
+    layout: Layout,
+    values: Values,
+    unix_secs: u32,
+    sys_up_time: u32,
 }
 
 /// Sends some hundred records, as an agent would, and judges each message.
 pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
-    let (options, key) = template_options(random, protocol);
+    let (mut options, key) = asked::template_options(random, protocol);
+    let choice = if random.one_in(3) { asked::choose(random, &mut options) } else { None };
+    if choice.is_none() {
+        options.choice = None;
+    }
     let templates = TemplateSet::new(&options).unwrap();
     let mut now = MonotonicNanos(5_000_000_000_000_000 + random.next() % 5_000_000_000_000_000);
     let offset = 1_700_000_000_000_000_000 + random.next() % (1 << 60);
@@ -173,23 +103,27 @@ pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
     let mut size = message_size(random, least);
     let mut packer = Packer::new(PackerConfig { message_size: size, ..config }, templates).unwrap();
     let is_wide = !options.groups.is_empty() || key.masks.is_some();
-    let kind = Kind { masks: key.masks, is_wide, biflow: options.biflow, is_v5: false };
+    let is_split = choice.is_some();
+    let kind = Kind { masks: key.masks, is_wide, biflow: options.biflow, is_v5: false, is_split };
     let is_v9 = protocol == Protocol::NetflowV9;
     let mut session = Session {
         protocol,
         domain: config.observation_domain_id,
-        fields: Fields { is_v9, key: &options.key, groups: options.groups },
+        fields: Fields { is_v9, key: &options.key, groups: options.groups, choice },
+        options: &options,
+        start: (offset + config.sys_up_time_origin.0) / 1_000_000,
         decoder: Decoder::new(),
         sequence_number: 0,
         unix_secs: 0,
         boot: None,
         data: OptionsData::default(),
+        statistics: Statistics::default(),
         tally,
     };
     for _ in 0..10 {
         now.0 += random.next() % 60_000_000_000;
         if random.one_in(3) {
-            session.data = options_data(random);
+            session.data = asked::options_data(random);
             packer.set_options_data(&session.data);
         }
         if random.one_in(10) {
@@ -203,8 +137,11 @@ pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
         let flows = random.of(&[0, 1, 7, 100]);
         let flows: Vec<Flow> = (0..flows).map(|_| flow::any(random, &kind, at(now))).collect();
         let records: Vec<_> = flows.iter().map(|flow| flow.record.clone()).collect();
-        let mut done = 0;
-        while let Some(message) = packer.next_message(&records[done..], at(now)) {
+        let (mut done, mut arrived) = (0, Vec::new());
+        loop {
+            session.statistics = options::statistics(random);
+            packer.set_statistics(&session.statistics);
+            let Some(message) = packer.next_message(&records[done..], at(now)) else { break };
             let (octets, taken) = (message.octets.to_vec(), message.records);
             // UDP-MTU-1
             assert!(octets.len() <= size, "{} octets of {size}", octets.len());
@@ -215,40 +152,58 @@ pub fn run(random: &mut Random, protocol: Protocol, tally: &mut Tally) {
                 continue;
             }
             packer.commit();
-            session.judge(&octets, &flows[done..done + taken], at(now));
+            let before = arrived.len();
+            session.judge(&octets, at(now), &mut arrived);
+            // Only a template of choice has counters that a flow may not fit into.
+            assert!(is_split || arrived.len() == before + taken);
             done += taken;
         }
         assert_eq!(done, records.len());
+        let mut arrived = arrived.iter();
+        flows.iter().for_each(|flow| session.flow(flow, &mut arrived));
+        assert!(arrived.next().is_none(), "a record of no flow");
+        session.tally.biflows += flows.iter().filter(|flow| flow.record.reverse.is_some()).count() as u64;
         session.tally.records += done as u64;
     }
     session.tally.sessions += 1;
+    session.tally.chosen += u64::from(is_split);
     let layouts = session.decoder.layouts.into_values();
     session.tally.templates.extend(layouts);
 }
 
 impl Session<'_> {
-    fn judge(&mut self, message: &[u8], flows: &[Flow], now: Instant) {
-        let decoded = self.decoder.receive(message);
+    /// Appends the records of flows.
+    fn judge(&mut self, message: &[u8], now: Instant, arrived: &mut Vec<Arrived>) {
+        let mut decoded = self.decoder.receive(message);
         self.header(message, &decoded, now);
         let lengths = |id| {
             let layout = self.decoder.layouts.get(&id).or_else(|| self.decoder.options_layouts.get(&id));
             layout.map(|layout| layout.iter().map(|(_, length)| *length).collect::<Vec<_>>())
         };
         walk(self.protocol, message, lengths);
-        assert_eq!(decoded.records.len(), flows.len());
-        for (flow, (id, values)) in flows.iter().zip(&decoded.records) {
-            self.record(flow, &self.decoder.layouts[id], values, &decoded);
-        }
+        let Decoded { unix_secs, sys_up_time, .. } = decoded;
+        arrived.extend(std::mem::take(&mut decoded.records).into_iter().map(|(id, values)| Arrived {
+            layout: self.decoder.layouts[&id].clone(),
+            values,
+            unix_secs,
+            sys_up_time,
+        }));
+        let told = Told {
+            fields: &self.fields,
+            kinds: &self.options.options,
+            data: &self.data,
+            statistics: &self.statistics,
+            domain: self.domain,
+            start: self.start,
+            with_biflows: self.options.biflow,
+            layouts: &self.decoder.layouts,
+        };
         for (id, values) in &decoded.options {
-            let layout = &self.decoder.options_layouts[id];
-            assert_eq!(layout.len(), values.len());
-            for (((_, element), length), value) in layout.iter().zip(values) {
-                self.option(*element, *length, &octets(value));
-            }
+            let values: Vec<Vec<u8>> = values.iter().map(octets).collect();
+            told.judge(*id, &self.decoder.options_layouts[id], &values);
         }
         self.tally.messages += 1;
         self.tally.options_records += decoded.options.len() as u64;
-        self.tally.biflows += flows.iter().filter(|flow| flow.record.reverse.is_some()).count() as u64;
     }
 
     fn header(&mut self, message: &[u8], decoded: &Decoded, now: Instant) {
@@ -281,45 +236,50 @@ impl Session<'_> {
         }
     }
 
-    fn record(&self, flow: &Flow, layout: &Layout, values: &[u128], decoded: &Decoded) {
+    /// The records of one flow are the next ones: as few as their counters have room for, and equal to it in sum.
+    fn flow<'r>(&mut self, flow: &Flow, arrived: &mut impl Iterator<Item = &'r Arrived>) {
+        let first = arrived.next().expect("a record of the flow");
+        let layout = &first.layout;
         let ipv4 = flow.record.key.is_ipv4();
         let fields: BTreeSet<Field> = layout.iter().map(|(field, _)| *field).collect();
         assert_eq!(fields, self.fields.of(ipv4, flow.record.reverse.is_some()));
-        assert_eq!((layout.len(), layout.len()), (fields.len(), values.len()));
-        for ((field, _), value) in layout.iter().zip(values) {
-            let value = match field {
-                (0, 21 | 22) => {
-                    // V5-REC-2, V9-TIME-1: never after the header, in modulo arithmetic.
-                    let before = decoded.sys_up_time.wrapping_sub(*value as u32);
-                    assert!(before <= i32::MAX as u32, "{before} ms before the header");
-                    u128::from(decoded.unix_secs) * 1000 - u128::from(before)
-                }
-                _ => *value,
-            };
-            assert_eq!(value, self.fields.value(*field, flow), "{field:?} of {:?}", flow.record);
+        assert_eq!(layout.len(), fields.len());
+        if let Some(choice) = &self.fields.choice {
+            let in_order = choice.iter().filter(|field| fields.contains(field));
+            assert!(in_order.eq(layout.iter().map(|(field, _)| field)), "{layout:?}");
         }
-    }
-
-    /// What can be told of a value of options data, whichever template it stands in.
-    fn option(&self, element: u16, length: u16, octets: &[u8]) {
-        match element {
-            34 => {
-                let one_in = self.data.sampled_one_in.expect("a rate that was set");
-                assert_eq!(octets, one_in.get().to_be_bytes());
+        let is_counter = |(enterprise, id): Field| enterprise != OWN && COUNTERS.contains(&id);
+        let parts = layout.iter().filter(|(field, length)| is_counter(*field) && *length < 8);
+        let parts =
+            parts.map(|(field, length)| self.fields.value(*field, flow).div_ceil((1 << (8 * length)) - 1));
+        let parts = parts.fold(1, u128::max);
+        self.tally.split += u64::from(parts > 1);
+        let rest = (1..parts).map(|_| arrived.next().expect("a record for each part"));
+        let records: Vec<&Arrived> = std::iter::once(first).chain(rest).collect();
+        for (place, &(field, length)) in layout.iter().enumerate() {
+            let expected = self.fields.value(field, flow);
+            // In one octet they are the low one.
+            let expected =
+                if field.1 == 6 && field.0 != OWN && length == 1 { expected & 0xff } else { expected };
+            if is_counter(field) {
+                // TYPE-RSE-3
+                let sum: u128 = records.iter().map(|record| record.values[place]).sum();
+                assert_eq!(sum, expected, "{field:?} of {:?}", flow.record);
+                continue;
             }
-            82 | 83 => {
-                let said = |interface: &InterfaceName| {
-                    let InterfaceName { name, description, .. } = interface;
-                    let text = if element == 82 || description.is_empty() { name } else { description };
-                    // TYPE-STR-1, TYPE-STR-2
-                    let mut padded = text.as_bytes()[..text.floor_char_boundary(length.into())].to_vec();
-                    padded.resize(length.into(), 0);
-                    padded
+            for record in &records {
+                assert_eq!((&record.layout, record.values.len()), (layout, layout.len()));
+                let value = match field {
+                    (0, 21 | 22) => {
+                        // V5-REC-2, V9-TIME-1: never after the header, in modulo arithmetic.
+                        let before = record.sys_up_time.wrapping_sub(record.values[place] as u32);
+                        assert!(before <= i32::MAX as u32, "{before} ms before the header");
+                        u128::from(record.unix_secs) * 1000 - u128::from(before)
+                    }
+                    _ => record.values[place],
                 };
-                let all: BTreeSet<Vec<u8>> = self.data.interfaces.iter().map(said).collect();
-                assert!(all.contains(octets), "{:?}", String::from_utf8_lossy(octets));
+                assert_eq!(value, expected, "{field:?} of {:?}", flow.record);
             }
-            _ => {}
         }
     }
 }

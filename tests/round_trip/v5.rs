@@ -7,10 +7,11 @@ use netflow_user::message::{OptionsData, SamplingMethod, V5Packer, V5PackerConfi
 use netflow_user::record::FlowRecord;
 use netflow_user::time::{Instant, MonotonicNanos};
 
+use crate::asked::key;
 use crate::decoder::Decoder;
 use crate::flow::{self, Kind};
 use crate::random::Random;
-use crate::session::{Tally, key};
+use crate::session::Tally;
 
 /// Sends some hundred records, as an agent would, and judges each datagram.
 pub fn run(random: &mut Random, tally: &mut Tally) {
@@ -32,7 +33,8 @@ pub fn run(random: &mut Random, tally: &mut Tally) {
         message_size,
     };
     let mut packer = V5Packer::new(config).unwrap();
-    let kind = Kind { masks: key.masks, is_wide: key.masks.is_some(), biflow: false, is_v5: true };
+    let kind =
+        Kind { masks: key.masks, is_wide: key.masks.is_some(), biflow: false, is_v5: true, is_split: false };
     let mut decoder = Decoder::new();
     let (mut sequence, mut boot, mut interval) = (0_u32, None, 0);
     for _ in 0..10 {

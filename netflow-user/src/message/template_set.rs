@@ -123,7 +123,8 @@ impl TemplateOptions {
             && [E::TCP_CONTROL_BITS, E::REVERSE_TCP_CONTROL_BITS].contains(&row.element);
         let low = Row { length: 1, value: data_record::low_tcp_control_bits, ..*row };
         let row = if is_low { &low } else { row };
-        let in_key = row.key.iter().any(|&element| self.in_key(element).is_some());
+        // ipVersion is there whether it is in the key or not.
+        let in_key = row.key.iter().chain([&row.element]).any(|&element| self.in_key(element).is_some());
         let is_shared = !row.is_reverse && (!self.biflow || !OF_ONE_DIRECTION.contains(&row.element));
         let is_key = in_key && !row.is_derived && is_shared;
         let own = self.enterprise_number.map_or(0, NonZeroU32::get);
