@@ -21,7 +21,9 @@ with Collector(port=int(sys.argv[2]), bind=sys.argv[1]) as collector:
         message = collector.poll(timeout=0.3)
         if message is not None:
             for record in message.flows:
-                print(json.dumps(record))
+                print(json.dumps({"flow": record, "rate": message.sampling_rate}, default=str))
+            for record in message.options:
+                print(json.dumps({"options": record, "domain": message.header["domain"]}, default=str))
         elif stopped:
             break
         for event in collector.decoder.take_events():

@@ -24,6 +24,10 @@ pub struct Netflume(Process);
 pub struct NetflumeVerdict {
     /// Records of flows, with its names of fields.
     pub records: Vec<Value>,
+    /// Of so many packets one is in a record, as it knew then: of each record.
+    pub rates: Vec<u64>,
+    /// Records of options data, with the observation domain that they came from.
+    pub options: Vec<(u64, Value)>,
     /// What it complains of: gaps, what could not be decoded.
     pub complaints: Vec<String>,
 }
@@ -62,9 +66,21 @@ impl Netflume {
         self.0.signal(Signal::TERM)?;
         let finished = self.0.finish(STOP)?;
         ensure!(finished.status.success(), "netflume: {}: {}", finished.status, finished.stderr);
-        let records = finished.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let said = finished.stderr.lines().filter(|line| !["listening", "stopped"].contains(line));
-        Ok(NetflumeVerdict { records, complaints: said.map(str::to_owned).collect() })
+        let complaints = said.map(str::to_owned).collect();
+        let mut verdict =
+            NetflumeVerdict { records: Vec::new(), rates: Vec::new(), options: Vec::new(), complaints };
+        for line in finished.stdout.lines() {
+            let mut line: Value = serde_json::from_str(line)?;
+            if line["flow"].is_object() {
+                verdict.rates.push(line["rate"].as_u64().context("a record without a rate")?);
+                verdict.records.push(line["flow"].take());
+            } else {
+                let domain = line["domain"].as_u64().context("options data without a domain")?;
+                verdict.options.push((domain, line["options"].take()));
+            }
+        }
+        Ok(verdict)
     }
 }
 
@@ -72,6 +88,12 @@ impl NetflumeVerdict {
     /// The flows of its records: those of biflows are two.
     pub fn flows(&self) -> Vec<DecodedFlow> {
         self.records.iter().flat_map(flows).collect()
+    }
+
+    /// The values of a field of options data, in the order in which they came, with their observation domains.
+    pub fn told(&self, name: &str) -> Vec<(u64, Value)> {
+        let of = self.options.iter().filter(|(_, record)| !record[name].is_null());
+        of.map(|(domain, record)| (*domain, record[name].clone())).collect()
     }
 }
 

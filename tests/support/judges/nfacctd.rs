@@ -97,10 +97,11 @@ impl NfacctdVerdict {
 }
 
 /// Protocols have names in its rows, those without are numbers.
-const PROTOCOLS: [(&str, u8); 12] = [
+const PROTOCOLS: [(&str, u8); 13] = [
     ("ip", 0),
     ("icmp", 1),
     ("igmp", 2),
+    ("ipencap", 4),
     ("tcp", 6),
     ("udp", 17),
     ("ipv6", 41),
