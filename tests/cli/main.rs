@@ -12,6 +12,7 @@ mod following;
 mod interfaces;
 mod json;
 mod output;
+mod own_collector;
 mod privileges;
 mod sockets;
 mod streams;

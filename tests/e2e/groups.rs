@@ -1,6 +1,6 @@
 //! Collectors that share the records, as nfcapd got them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -78,6 +78,42 @@ fn of_a_balanced_group_each_record_is_at_one_collector_and_flows_are_not_split()
     assert_eq!(places.len(), usize::from(FLOWS));
     assert!(places.values().all(|(_, records)| *records == 2 * rounds), "{places:?}");
     eprintln!("{} and {} of {all} records", of(0, "sent"), of(1, "sent"));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn collectors_that_take_turns_have_equal_shares_and_each_record_once() {
+    const ROUNDS: u64 = 8;
+    let lab = Lab::new(LabOptions::default()).unwrap();
+    let collectors =
+        PORTS.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()).unwrap());
+    let agent = start(&lab, "round-robin");
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE).unwrap();
+    for round in 1..=ROUNDS {
+        for number in 0..FLOWS {
+            let port = 1000 + FLOWS * round as u16 + number;
+            let (from, to) = (([10, 1, 0, 1], port).into(), ([10, 2, 0, 2], 53).into());
+            sender.send(&frame(&udp(from, to, b"question"))).unwrap();
+        }
+        let records = u64::from(FLOWS) * round;
+        agent.wait_for_ledger("records", |ledger| Ok(ledger.number("/records/total")? == records)).unwrap();
+    }
+    let stopped = agent.stop(Signal::TERM).unwrap();
+    assert_eq!(stopped.exit_code, Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.unwrap();
+    let all = u64::from(FLOWS) * ROUNDS;
+    let (mut shares, mut ports) = (Vec::new(), BTreeSet::new());
+    for (place, collector) in collectors.into_iter().enumerate() {
+        let verdict = collector.stop().unwrap();
+        let sent = ledger.number(&format!("/destinations/{place}/sent/records")).unwrap();
+        assert_eq!((verdict.summary.flows, verdict.summary.sequence_errors), (sent, 0));
+        shares.push(sent);
+        ports.extend(verdict.records().unwrap().iter().map(|record| record["src_port"].as_u64().unwrap()));
+    }
+    assert_eq!((shares.iter().sum::<u64>(), ports.len() as u64), (all, all), "{shares:?}");
+    // Turns are by batches, and a round is one or a few of them.
+    let less = u64::from(FLOWS);
+    assert!(shares.iter().all(|share| share + less >= all / 2), "{shares:?}");
 }
 
 #[test]

@@ -13,12 +13,14 @@ use anyhow::Result;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use tempfile::TempDir;
 use tests::agent::AgentProcess;
-use tests::judges::sums_of_file;
+use tests::judges::{Nfcapd, sums_of_file};
 use tests::lab::Namespace;
 
 use super::{COLLECTOR, Path, SENT, wait_for_sent};
 
 pub(super) const PORT: u16 = 4739;
+/// Of a collector that takes all.
+const LIVING: u16 = 9995;
 const FLOWS: u16 = 300;
 const STEP: Duration = Duration::from_millis(20);
 
@@ -198,4 +200,32 @@ fn a_peer_that_takes_nothing_delays_nobody_and_has_all_of_it_when_it_goes_on() {
     wait_for_sent(&agent, path.sent);
     path.stop(agent).unwrap();
     assert_eq!((peer.connections(), peer.end().unwrap()), (1, path.sent));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and XDP"]
+fn a_collector_that_takes_nothing_delays_none_beside_it() {
+    // TRANS-5
+    let mut path = Path::new().unwrap();
+    // Little is under way.
+    path.lab.monitor.run("sysctl", &["-qw", "net.ipv4.tcp_wmem=4096 16384 32768"]).unwrap();
+    let mut stalled = Peer::listen(&path.collector, COLLECTOR).unwrap();
+    stalled.stall(true);
+    let living = Nfcapd::start(&path.collector, (COLLECTOR, LIVING).into()).unwrap();
+    let agent =
+        path.start_with(&url("5m"), &["-c", &format!("udp://{COLLECTOR}:{LIVING}?protocol=v9")]).unwrap();
+    path.flows(&agent, 10_000).unwrap();
+    let all = path.sent;
+    let sent = "/destinations/1/sent/records";
+    let ledger = agent.wait_for_ledger("all at the living one", |ledger| Ok(ledger.number(sent)? == all));
+    let ledger = ledger.unwrap();
+    assert!(ledger.number("/destinations/0/queued/records").unwrap() > 0, "{}", ledger.0);
+    // It has them while the other one still has not.
+    let summary = living.stop().unwrap().summary;
+    assert_eq!((summary.flows, summary.sequence_errors, summary.bad_packets), (all, 0, 0), "{summary:?}");
+    assert!(agent.ledger().unwrap().number(SENT).unwrap() < all);
+    stalled.stall(false);
+    wait_for_sent(&agent, all);
+    path.stop(agent).unwrap();
+    assert_eq!(stalled.end().unwrap(), all);
 }

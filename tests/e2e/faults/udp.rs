@@ -41,7 +41,7 @@ fn a_collector_that_is_there_only_later_has_all_from_then_on() {
 #[test]
 #[ignore = "needs root: network namespaces and XDP"]
 fn a_path_that_gets_narrower_gets_shorter_messages_and_no_fragments() {
-    // UDP-MTU-1
+    // UDP-MTU-1, UDP-CSUM-1
     let mut path = Path::new().unwrap();
     let nfcapd = Nfcapd::start(&path.collector, (COLLECTOR, PORT).into()).unwrap();
     let (before, behind) = (&path.lab.monitor, &path.collector);
@@ -86,8 +86,10 @@ fn a_path_that_gets_narrower_gets_shorter_messages_and_no_fragments() {
     assert!(narrow_since.is_some(), "messages did not get shorter");
     // What was on the way when the path became narrow is what ICMP told of.
     assert!(ledger.number("/destinations/0/refused_datagrams").unwrap() > 0, "{dropped} were too long");
-    let arrived = behind.fields(&["udp.length", "ip.flags.mf"]).unwrap();
+    let arrived = behind.fields(&["udp.length", "ip.flags.mf", "udp.checksum.status"]).unwrap();
     assert!(arrived.iter().all(|packet| packet[1][0] == "0"));
+    // Right ones, and none that is left out.
+    assert!(!arrived.is_empty() && arrived.iter().all(|packet| packet[2] == ["1"]), "{arrived:?}");
     let summary = nfcapd.stop().unwrap().summary;
     let lost = ledger.number(SENT).unwrap() - summary.flows;
     let longest = messages.iter().map(|message| message.records.len() as u64).max().unwrap();
