@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::Result;
 
-use crate::{conformance, counts, process, setup, test, tidy};
+use crate::{conformance, counts, package, process, setup, test, tidy};
 
 /// Runs every check.
 pub fn ci() -> Result<()> {
@@ -28,6 +28,8 @@ pub fn ci() -> Result<()> {
     heading("documentation");
     let doc = ["doc", "--workspace", "--no-deps"];
     process::show(process::cargo().env("RUSTDOCFLAGS", "--deny warnings").args(doc))?;
+    heading("packages");
+    package::prepared(&mut setup)?;
     heading("tests");
     test::prepared(setup, &[], true)?;
     eprintln!("\nci: all checks passed in {} s", started.elapsed().as_secs());

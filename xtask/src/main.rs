@@ -30,7 +30,8 @@ usage: cargo xtask VERB
   bench [--quick] [--only PART,...] [--output DIR]
                         measure what metering and exporting cost on this machine, beside other exporters, as root
   counts [--update]     instructions of the kernel's programs and of the agent's stages, against the recorded ones
-  package               a Debian package, checked by lintian, and a tarball, in target/package
+  package [--check]     a Debian package, a static tarball, the root of a container, in target/package; --check
+                        boots a clean Debian and installs, upgrades and purges there, and starts the others, as root
   vm                    boot Debian's 5.10 and 6.1 kernels in qemu, load every program there, meter packets
   ci                    format, clippy, tidy, documentation, then test";
 
@@ -50,7 +51,8 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         eprintln!("{USAGE}");
         return Ok(ExitCode::from(2));
     };
-    let takes_arguments = matches!(verb.as_str(), "run" | "test" | "kernel-tests" | "bench" | "counts");
+    let takes_arguments =
+        matches!(verb.as_str(), "run" | "test" | "kernel-tests" | "bench" | "counts" | "package");
     if !takes_arguments && let Some(unexpected) = rest.first() {
         bail!("`{verb}` takes no arguments, found `{unexpected}`");
     }
@@ -64,7 +66,7 @@ fn verb(arguments: &[String]) -> Result<ExitCode> {
         "conformance" => conformance::conformance()?,
         "bench" => return bench::bench(rest),
         "counts" => counts::counts(rest)?,
-        "package" => package::package()?,
+        "package" => package::package(rest)?,
         "vm" => vm::vm()?,
         "ci" => ci::ci()?,
         "help" | "-h" | "--help" => println!("{USAGE}"),

@@ -11,6 +11,11 @@ pub enum FilterError {
         /// What the dynamic linker says.
         reason: String,
     },
+    /// This binary cannot load it.
+    #[error(
+        "--filter needs libpcap, which a static binary cannot load: the Debian package and the container have one that can"
+    )]
+    StaticBinary,
     /// The compiler refused it.
     #[error("--filter {expression:?} is refused for {link}: {reason}")]
     Refused {

@@ -50,6 +50,10 @@ pub(super) struct Libpcap {
 impl Libpcap {
     /// Loads it.
     pub(super) fn load() -> Result<Self, FilterError> {
+        // It would bring a second C library into the process, of whatever version.
+        if cfg!(target_feature = "crt-static") {
+            return Err(FilterError::StaticBinary);
+        }
         let mut reason = String::new();
         for name in NAMES {
             // SAFETY: the constructors of libpcap and of the libraries that it uses have no conditions.

@@ -7,14 +7,18 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::sbom;
 use crate::process;
 
 /// What packages are made of.
+#[derive(Clone)]
 pub struct Parts {
     /// The release binary.
     pub binary: PathBuf,
     /// What the example `manuals` wrote.
     pub manuals: PathBuf,
+    /// What the binary is made of.
+    pub sbom: PathBuf,
     /// The workspace.
     pub root: PathBuf,
 }
@@ -59,9 +63,7 @@ impl Tree {
 
 /// What every package has.
 pub fn fill(tree: &Tree, parts: &Parts) -> Result<()> {
-    let binary = tree.copy(&parts.binary, "/usr/bin/netflow", 0o755)?;
-    // What it weighs otherwise is line tables.
-    process::show(Command::new("strip").args(["--strip-unneeded", "--remove-section=.comment"]).arg(binary))?;
+    binary(tree, &parts.binary)?;
     for page in fs::read_dir(parts.manuals.join("man"))? {
         let page = page?;
         let to = format!("/usr/share/man/man1/{}", page.file_name().to_string_lossy());
@@ -82,18 +84,34 @@ pub fn fill(tree: &Tree, parts: &Parts) -> Result<()> {
         ("systemd/mirror-port.conf", "/usr/share/doc/netflow/examples/mirror-port.conf"),
         ("grafana/netflow.json", "/usr/share/doc/netflow/examples/grafana.json"),
         ("prometheus/netflow.rules.yml", "/usr/share/doc/netflow/examples/netflow.rules.yml"),
+        ("kubernetes/netflow.yaml", "/usr/share/doc/netflow/examples/kubernetes.yaml"),
     ] {
         tree.copy(&packaging.join(from), to, 0o644)?;
     }
-    let mut configuration = fs::read_to_string(parts.manuals.join("netflow.toml"))?;
-    configuration.push_str(&fs::read_to_string(packaging.join("debian/collector.toml"))?);
-    tree.write(configuration.as_bytes(), "/etc/netflow/netflow.toml", 0o644)?;
-    Ok(())
+    tree.copy(&parts.sbom, sbom::PLACE, 0o644)?;
+    configuration(tree, parts)
 }
 
-/// The same files as a tarball, for other distributions.
+/// The program; where it is.
+pub fn binary(tree: &Tree, built: &Path) -> Result<PathBuf> {
+    let binary = tree.copy(built, "/usr/bin/netflow", 0o755)?;
+    // What it weighs otherwise is line tables.
+    process::show(
+        Command::new("strip").args(["--strip-unneeded", "--remove-section=.comment"]).arg(&binary),
+    )?;
+    Ok(binary)
+}
+
+/// A configuration that runs.
+pub fn configuration(tree: &Tree, parts: &Parts) -> Result<()> {
+    let mut configuration = fs::read_to_string(parts.manuals.join("netflow.toml"))?;
+    configuration.push_str(&fs::read_to_string(parts.root.join("packaging/debian/collector.toml"))?);
+    tree.write(configuration.as_bytes(), "/etc/netflow/netflow.toml", 0o644).map(drop)
+}
+
+/// The same files as a tarball, for other distributions: its binary is a static one.
 pub fn tarball(parts: &Parts, directory: &Path) -> Result<PathBuf> {
-    let name = format!("netflow-{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let name = format!("netflow-{}-{}-static", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let tree = Tree::new(directory.join(&name));
     fill(&tree, parts)?;
     tree.copy(&parts.root.join("README.md"), "/README.md", 0o644)?;

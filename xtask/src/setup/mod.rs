@@ -1,10 +1,12 @@
 //! `setup`: what builds the kernel program and the agent. Finds it or installs it, says which, and is quick when all is there.
 
 pub mod apt;
+pub mod debian;
 mod host;
 mod linker;
 mod openssl;
 pub mod packages;
+pub mod python;
 mod toolchain;
 
 use std::time::Instant;

@@ -1,15 +1,15 @@
 //! The machines' whole system: busybox, the modules that are needed, the programs under test and what they call, with
 //! the shared libraries of this machine.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::kernel::Unpacked;
+use crate::package::distribution::libraries;
 use crate::process;
 
 /// What tests call (`tests/support/lab.rs`).
@@ -104,30 +104,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
-}
-
-/// The shared libraries of a program, the loader among them.
-fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
-    let Some(listed) = process::output(Command::new("ldd").env("LC_ALL", "C").arg(program)) else {
-        bail!("ldd cannot tell the libraries of {}", program.display());
-    };
-    Ok(paths(&listed))
-}
-
-fn paths(listed: &str) -> BTreeSet<PathBuf> {
-    listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_the_paths_that_ldd_names() {
-        let listed = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
-                      \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let expected: BTreeSet<PathBuf> =
-            ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from).into();
-        assert_eq!(paths(listed), expected);
-    }
 }
