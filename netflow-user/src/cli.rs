@@ -282,6 +282,9 @@ pub struct Run {
     /// Output.
     #[command(flatten)]
     pub output: Output,
+    /// Run as this user; what needs privileges stays in a process of its own [default: whoever starts it]
+    #[arg(long, value_name = "NAME", help_heading = "Output", hide_short_help = true)]
+    pub user: Option<String>,
 }
 
 /// `netflow read`.

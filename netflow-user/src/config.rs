@@ -5,9 +5,10 @@ mod control;
 mod error;
 mod export;
 mod metrics;
+mod needs;
 mod sources;
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
     collectors::{CollectorGroup, CollectorMode},
@@ -27,6 +28,7 @@ use crate::{
     interface::Selection,
     kernel::{Direction, Flip, LoadOptions, Measure, OwnExport, XdpMode, default_kernel_memory},
     measured::Measured,
+    privileges::User,
     record::anonymisation::{Key, Policy},
     transport::Target,
 };
@@ -68,6 +70,10 @@ pub struct RunConfig {
     pub control: crate::control::Place,
     /// Where metrics are served.
     pub metrics: Option<MetricsConfig>,
+    /// Files that a reload reads again, where they are.
+    pub read_again: Vec<PathBuf>,
+    /// Whom the agent runs as, if that is said.
+    pub user: Option<User>,
 }
 
 /// `netflow read`.
@@ -135,6 +141,8 @@ impl RunConfig {
             return Err(ConfigError::FlowTableSize { given: run.flow_table_size });
         }
         let interfaces = Selection::new(&run.interface, &run.exclude_interface)?;
+        let named = run.config.clone().or_else(|| env::var_os("NETFLOW_CONFIG").map(PathBuf::from));
+        let read_again = [named, Some(cli::DEFAULT_FILE.into()), run.anonymise.anonymisation_key.clone()];
         let anonymisation = anonymisation(run.anonymise)?;
         let tap = run.tap || run.tap_anyway;
         let on_overload = match run.on_overload {
@@ -198,6 +206,8 @@ impl RunConfig {
             ledger_file: run.output.ledger_file,
             control: control::place(run.control_socket),
             metrics: MetricsConfig::new(run.metrics.as_deref())?,
+            read_again: read_again.into_iter().flatten().collect(),
+            user: run.user.as_deref().map(User::find).transpose()?,
         })
     }
 }

@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod log;
 pub mod measured;
 pub mod metrics;
+pub mod privileges;
 pub mod time;
 
 use std::process::ExitCode;
@@ -60,6 +61,17 @@ impl Decided {
             Self::Top(config) => return ended(control::top(config), say),
             Self::Run(..) | Self::Read(_) | Self::Collect(_) | Self::Doctor(_) => {}
         }
+        // Before there is another thread.
+        let parted = match &self {
+            Self::Run(config, _) => match privileges::part(&config.needs()) {
+                Ok(parted) => Some(parted),
+                Err(error) => {
+                    say(&agent::chain(&error));
+                    return ExitCode::FAILURE;
+                }
+            },
+            Self::Read(_) | Self::Collect(_) | Self::Ask(_) | Self::Doctor(_) | Self::Top(_) => None,
+        };
         let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         {
             Ok(runtime) => runtime,
@@ -79,7 +91,10 @@ impl Decided {
         }
         let result = runtime.block_on(async {
             match self {
-                Self::Run(config, sources) => agent::run(*config, sources).await,
+                Self::Run(config, sources) => match &parted {
+                    Some(parted) => agent::run(*config, sources, parted).await,
+                    None => Ok(()),
+                },
                 Self::Read(config) => agent::read(*config).await,
                 Self::Collect(config) => agent::collect(config).await,
                 Self::Ask(_) | Self::Doctor(_) | Self::Top(_) => Ok(()),
@@ -87,6 +102,9 @@ impl Decided {
         });
         // A thread that writes to an output that takes nothing does not keep the process.
         runtime.shutdown_background();
+        if let Some(parted) = parted {
+            parted.end();
+        }
         ended(result, say)
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod following;
 mod interfaces;
 mod json;
+mod least_privilege;
 mod output;
 mod own_collector;
 mod privileges;

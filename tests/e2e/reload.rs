@@ -42,7 +42,8 @@ fn configuration(panel: &Panel, directory: &Path, round: usize) -> String {
         text += "[[collector]]\nurl = 'udp://127.0.0.1:9'\n";
     }
     text += &format!("[[collector]]\nurl = 'udp://127.0.0.1:10?ttl={}'\n", 1 + round % 200);
-    if round % 10 == 7 {
+    // (In a directory that it writes to from the start.)
+    if round.is_multiple_of(10) {
         text += &format!("[[collector]]\nurl = 'file://{}/round{round}'\n", directory.display());
     }
     text

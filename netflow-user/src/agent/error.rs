@@ -90,6 +90,9 @@ pub enum AgentError {
     /// A line of the ledger did not close.
     #[error("the ledger does not balance: see the log and --ledger-file")]
     Imbalance,
+    /// Nothing is attached any more.
+    #[error("the privileged process of this agent was ended, and metering with it")]
+    PrivilegedProcessEnded,
     /// The runtime ended under the meter.
     #[error("the meter was cancelled")]
     Cancelled,

@@ -15,7 +15,7 @@ use crate::{
     interface::{
         Attempt, Cause, Change, Follower, Interface, InterfaceError, Interfaces, News, Promiscuous, Selection,
     },
-    kernel::{AttachOptions, Direction, Hook, Kernel, Link, OwnExport},
+    kernel::{AttachOptions, Direction, Hook, Kernel, Link, OwnExport, PrivilegedProcess},
     message::InterfaceName,
     metrics::MeteredNames,
 };
@@ -33,6 +33,8 @@ pub(super) struct Metered {
     /// Why this direction.
     why: &'static str,
     promiscuous: bool,
+    /// Who may make interfaces promiscuous.
+    privileged: PrivilegedProcess,
     /// The loopback interface is among them.
     loopback: bool,
     /// Tap mode, which is not to cut the host off.
@@ -51,7 +53,10 @@ impl Metered {
     /// # Errors
     /// One that is named literally cannot be metered. That it is missing or down is no error where there are others
     /// that a glob takes: it is waited for, as it is later on.
-    pub(super) async fn choose(config: &RunConfig) -> Result<Self, InterfaceError> {
+    pub(super) async fn choose(
+        config: &RunConfig,
+        privileged: &PrivilegedProcess,
+    ) -> Result<Self, InterfaceError> {
         let known = Interfaces::open()?;
         let selection = selection_of(config).await?;
         let (follower, begin) = Follower::open(selection.clone()).await?;
@@ -64,6 +69,7 @@ impl Metered {
             how: AttachOptions { mode: config.xdp_mode, direction, link: Link::default() },
             why,
             promiscuous: config.promiscuous,
+            privileged: privileged.clone(),
             loopback: false,
             spare_host: config.load.tap && !config.tap_anyway,
             memberships: HashMap::new(),
@@ -114,7 +120,7 @@ impl Metered {
                 Err(error) => Attempt::Failed(chain(&error)),
             };
             if required && self.promiscuous {
-                self.memberships.insert(interface.index, Promiscuous::on(&interface)?);
+                self.memberships.insert(interface.index, Promiscuous::on(&interface, &self.privileged)?);
             }
             self.hear(Outcome { index: interface.index, ticket, attempt });
         }
@@ -255,7 +261,7 @@ impl Metered {
         let Outcome { index, ticket, attempt } = outcome;
         match self.follower.attached(index, ticket, attempt) {
             News::Metered { interface } if self.promiscuous && !self.memberships.contains_key(&index) => {
-                match Promiscuous::on(&interface) {
+                match Promiscuous::on(&interface, &self.privileged) {
                     Ok(membership) => drop(self.memberships.insert(index, membership)),
                     Err(error) => warn!("{}", chain(&error)),
                 }

@@ -2,11 +2,9 @@
 
 use std::{num::NonZeroU32, os::fd::AsFd, sync::Arc, time::Duration};
 
-use aya_log::EbpfLogger;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::setpriority_process,
 };
 use tracing::{debug, error, warn};
 
@@ -36,10 +34,6 @@ use crate::{
     route::Routes,
     time::{Instant, MonotonicNanos, UnixMillis},
 };
-
-/// Nice value of the metering thread. While it waits for a processor the kernel's maps fill up, and packets
-/// are lost: of 20 million packets of 500,000 flows on two busy cores 0.1 to 0.2 % without it.
-const NICE: i32 = -10;
 
 /// The last stage before the sessions: records are entered in the ledger, lose their addresses where the operator
 /// asks for it, and are offered to the collectors.
@@ -203,7 +197,7 @@ pub(super) struct Meter<F: Flow> {
     pub(super) ledger_file: Option<LedgerWriter>,
     pub(super) lost: u64,
     /// The kernel program's log, passed on at each tick.
-    pub(super) explain: Option<EbpfLogger<&'static dyn log::Log>>,
+    pub(super) explain: bool,
     /// What to do besides.
     pub(super) control: Arc<Control>,
     /// How to attach when told so.
@@ -230,8 +224,8 @@ impl<F: Flow> Meter<F> {
     /// Ticks at each interval, or when a map passes its watermark, until `stop` becomes readable. Then
     /// detaches, drains both generations and ends all flows. Returns what holds the ledger.
     pub(super) fn run(mut self, stop: impl AsFd) -> Ended {
-        // "Process" 0 is this thread. Where it is not allowed (CAP_SYS_NICE), it has to do without.
-        if let Err(error) = setpriority_process(None, NICE) {
+        // Where it is not allowed (CAP_SYS_NICE), it has to do without.
+        if let Err(error) = self.kernel.prioritise_this_thread() {
             debug!("the metering thread keeps its priority: {error}");
         }
         self.kernel.attachments().iter().for_each(|attachment| self.interfaces.attached(attachment));
@@ -350,8 +344,8 @@ impl<F: Flow> Meter<F> {
             let interval = self.overload.interval();
             warn!("load {load:?}: one in {interval} packets is metered from the next flip on");
         }
-        if let Some(log) = &mut self.explain {
-            log.flush();
+        if self.explain {
+            self.kernel.flush_log();
         }
         self.write_ledger();
         let timings = Timings {

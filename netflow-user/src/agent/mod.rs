@@ -33,7 +33,6 @@ use std::{
     collections::hash_map::RandomState, hash::BuildHasher as _, os::fd::OwnedFd, sync::Arc, time::Duration,
 };
 
-use aya_log::EbpfLogger;
 use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
@@ -77,6 +76,7 @@ use crate::{
     kernel::{Flip, Kernel, OwnExport, Width},
     ledger::Ledger,
     message::{InformationElement, KeyElement},
+    privileges::Parted,
     route::{Follower, Routes},
     time::{MonotonicNanos, UnixMillis},
 };
@@ -94,11 +94,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The step that failed; nothing is left attached.
-pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentError> {
-    let mut metered = Metered::choose(&config).await?;
+pub async fn run(mut config: RunConfig, sources: Sources, parted: &Parted) -> Result<(), AgentError> {
+    let privileged = parted.process();
+    let privileged_ended = parted.ended().map_err(|source| AgentError::Poll { source })?;
+    let mut metered = Metered::choose(&config, privileged).await?;
     let metrics = scrapes::listen(config.metrics)?;
     config.load.own_export = metered.leave_out(config.load.own_export);
-    let mut kernel = Kernel::load(&config.load)?;
+    let mut kernel = Kernel::load_in(privileged, &config.load)?;
     let sizes = *kernel.sizes();
     if sizes.map_size < config.load.map_size {
         warn!(
@@ -151,7 +153,6 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
     metered.start(&mut kernel).await?;
     collector.serve(config.export.format);
     let ledger_file = ledger_file.map(|file| file.start(&ledger.books())).transpose()?;
-    let explain = if config.load.explain { Some(kernel.logger()?) } else { None };
     let dispatch = share(&mut ledger, sessions.queues(), &config.export.collector_groups);
     let mut outflow = Outflow::new(ledger, dispatch).with_routes(routes).with_anonymiser(anonymiser);
     outflow.announce(None, |options| {
@@ -171,7 +172,7 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
         outflow,
         flip: config.flip,
         ledger_file,
-        explain,
+        explain: config.load.explain,
         control: Arc::clone(&control),
         attaching: Attaching { how: metered.how(), outcomes },
         overload: Overload::new(config.on_overload, config.load.measure.sampling_interval),
@@ -215,6 +216,7 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
     let (wishes, wished) = mpsc::unbounded_channel();
     let mut reloader = Reloader {
         sources,
+        reach: config.needs(),
         config,
         sessions: &mut sessions,
         routes: &mut follower,
@@ -222,8 +224,14 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
         wishes,
         asked: &asked,
     };
+    let mut without_privileges = None;
     let early = tokio::select! {
         () = terminated => None,
+        () = privileged_ended => {
+            // The links are gone with it; what was metered before is not.
+            without_privileges = Some(AgentError::PrivilegedProcessEnded);
+            None
+        }
         () = collector.ended() => None,
         result = &mut metering => Some(result),
         () = metered.follow(&control, attached, wished) => None,
@@ -244,7 +252,7 @@ pub async fn run(mut config: RunConfig, sources: Sources) -> Result<(), AgentErr
     drop((answering, metered, follower));
     let pacing = sessions.pacing();
     finish(outflow, sessions, collector, config.ledger_file.as_deref(), pacing).await?;
-    failed.map_or(Ok(()), Err)
+    without_privileges.or(failed).map_or(Ok(()), Err)
 }
 
 /// What the metering thread is made of, whatever the width of its entries.
@@ -256,7 +264,7 @@ struct Stages {
     outflow: Outflow,
     flip: Flip,
     ledger_file: Option<LedgerWriter>,
-    explain: Option<EbpfLogger<&'static dyn log::Log>>,
+    explain: bool,
     control: Arc<Control>,
     attaching: Attaching,
     overload: Overload,

@@ -27,6 +27,7 @@ use crate::{
     config::{Changed, RunConfig, Sources},
     interface::Selection,
     log,
+    privileges::Needs,
     route::Follower,
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Reloader<'a> {
     pub(super) sources: Sources,
     /// As it is in force.
     pub(super) config: RunConfig,
+    /// What it reached at the start, beyond which it cannot.
+    pub(super) reach: Needs,
     pub(super) sessions: &'a mut Sessions,
     /// Who follows the routing tables.
     pub(super) routes: &'a mut Option<Follower>,
@@ -101,6 +104,9 @@ impl Reloader<'_> {
             return Ok(vec!["nothing has changed".to_owned()]);
         }
         check(&self.config, &reread.config, &reread.changed)?;
+        if let Some(path) = self.reach.lack(&reread.config.needs()) {
+            return Err(format!("{} was not named at the start, which it takes to reach it", path.display()));
+        }
         let selection = selection_of(&reread.config).await.map_err(|error| chain(&error))?;
         self.check_direction(&reread.config, &selection).await?;
         self.apply(&reread.config, selection).await.map_err(|error| chain(&error))?;

@@ -9,6 +9,7 @@ use crate::{
     interface::SelectionError,
     measured::MeasuredError,
     message::{MessageError, Preset},
+    privileges::PrivilegesError,
     record::anonymisation::{AnonymisationError, KeyError},
     transport::TransportError,
 };
@@ -34,6 +35,9 @@ pub enum ConfigError {
     /// Anonymisation rules that do not go together.
     #[error(transparent)]
     Anonymisation(#[from] AnonymisationError),
+    /// A user that does not exist.
+    #[error(transparent)]
+    User(#[from] PrivilegesError),
     /// The key of anonymisation.
     #[error(transparent)]
     AnonymisationKey(#[from] KeyError),

@@ -4,6 +4,8 @@
 //! instruction of the program, every slot exists, the last instruction returns. Interpreter and translation
 //! rely on that. Neither knows what a packet means.
 
+use serde::{Deserialize, Serialize};
+
 use super::FilterError;
 
 /// Longest program that is taken: what the kernel takes of a socket's filter (BPF_MAXINSNS).
@@ -15,7 +17,7 @@ pub const MEMORY_WORDS: usize = 16;
 const METADATA: u32 = 0xffff_f000;
 
 /// An instruction as it stands in `struct bpf_insn` of pcap(3) and `struct sock_filter` of Linux.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RawInstruction {
     /// Operation code.
     pub code: u16,
@@ -155,7 +157,10 @@ pub enum Operation {
 
 /// A checked program.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClassicProgram(Vec<Operation>);
+pub struct ClassicProgram {
+    raw: Vec<RawInstruction>,
+    operations: Vec<Operation>,
+}
 
 impl ClassicProgram {
     /// Checks the instructions.
@@ -178,20 +183,25 @@ impl ClassicProgram {
             Some(operations)
                 if matches!(operations.last(), Some(Operation::Return(_) | Operation::ReturnAccumulator)) =>
             {
-                Ok(Self(operations))
+                Ok(Self { raw: raw.to_vec(), operations })
             }
             _ => Err(FilterError::NotUnderstood),
         }
     }
 
+    /// As it was given.
+    pub fn instructions(&self) -> &[RawInstruction] {
+        &self.raw
+    }
+
     /// The steps.
     pub fn operations(&self) -> &[Operation] {
-        &self.0
+        &self.operations
     }
 
     /// Whether it asks for something that is no octet of the packet.
     pub fn needs(&self, metadata: Metadata) -> bool {
-        self.0.contains(&Operation::LoadMetadata(metadata))
+        self.operations.contains(&Operation::LoadMetadata(metadata))
     }
 }
 

@@ -15,9 +15,10 @@ mod translation;
 use std::sync::OnceLock;
 
 use netflow_ebpf::packet::LinkType;
+use serde::{Deserialize, Serialize};
 
 use self::{
-    classic::{ClassicProgram, Metadata},
+    classic::{ClassicProgram, Metadata, RawInstruction},
     interpreter::PacketContext,
     libpcap::Libpcap,
 };
@@ -83,6 +84,33 @@ impl DataLink {
     }
 }
 
+/// What is left of an expression for a process that is to load it and has no compiler: instructions, which are checked
+/// again where they arrive.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CompiledFilter {
+    /// For packets with an Ethernet header.
+    pub ethernet: Vec<RawInstruction>,
+    /// For packets that begin with the IP header; `None`: the expression makes no sense for them.
+    pub raw_ip: Option<Vec<RawInstruction>>,
+}
+
+impl CompiledFilter {
+    /// A filter for interfaces, which never asks the compiler.
+    ///
+    /// # Errors
+    /// As [`ClassicProgram::new`].
+    pub fn filter(&self) -> Result<Filter, FilterError> {
+        let programs = [(); DataLink::COUNT].map(|()| OnceLock::from(Err(FilterError::NotUnderstood)));
+        let mut filter = Filter { expression: String::new(), programs };
+        filter.programs[DataLink::Ethernet as usize] = OnceLock::from(ClassicProgram::new(&self.ethernet));
+        if let Some(raw_ip) = &self.raw_ip {
+            filter.programs[DataLink::RawIp as usize] = OnceLock::from(ClassicProgram::new(raw_ip));
+        }
+        filter.program(DataLink::Ethernet)?;
+        Ok(filter)
+    }
+}
+
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -109,6 +137,19 @@ impl Filter {
             expression: String::new(),
             programs: [(); DataLink::COUNT].map(|()| OnceLock::from(Ok(program.clone()))),
         }
+    }
+
+    /// What interfaces need of it, compiled now: for packets with an Ethernet header, and for those without one where
+    /// the expression makes sense for them.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn for_interfaces(&self) -> Result<CompiledFilter, FilterError> {
+        let instructions = |program: &ClassicProgram| program.instructions().to_vec();
+        Ok(CompiledFilter {
+            ethernet: self.program(DataLink::Ethernet).map(instructions)?,
+            raw_ip: self.program(DataLink::RawIp).map(instructions).ok(),
+        })
     }
 
     /// As it was given.

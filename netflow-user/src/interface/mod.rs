@@ -12,7 +12,7 @@ mod link;
 mod names;
 mod selection;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::{
@@ -23,7 +23,6 @@ use rtnetlink::{
         route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
     },
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::{
     details::InterfaceDetails,
@@ -34,6 +33,7 @@ pub use self::{
     names::{InterfaceName, InterfaceNames, Names},
     selection::{OnTop, Selection, SelectionError},
 };
+use crate::kernel::PrivilegedProcess;
 
 /// Names that an error shows; a host of containers has hundreds.
 const NAMES_SHOWN: usize = 12;
@@ -250,15 +250,8 @@ impl Promiscuous {
     ///
     /// # Errors
     /// No packet socket, or the membership was refused.
-    pub fn on(interface: &Interface) -> Result<Self, InterfaceError> {
+    pub fn on(interface: &Interface, privileged: &PrivilegedProcess) -> Result<Self, InterfaceError> {
         let fail = |source| InterfaceError::Promiscuous { name: interface.name.clone(), source };
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).map_err(fail)?;
-        let socket = OwnedFd::from(socket);
-        join(socket.as_fd(), interface.index).map_err(fail)?;
-        Ok(Self { _socket: socket })
+        Ok(Self { _socket: privileged.promiscuous(interface.index).map_err(fail)? })
     }
-}
-
-fn join(socket: std::os::fd::BorrowedFd<'_>, index: u32) -> std::io::Result<()> {
-    crate::kernel::join_promiscuous(socket, index)
 }

@@ -1,19 +1,23 @@
 //! Attaching and detaching, and what the kernel means by its error numbers.
 
-use aya::programs::{
-    Program, ProgramError, TcAttachType, Xdp,
-    links::FdLink,
-    xdp::{XdpLink, XdpMode as AyaMode},
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
+use aya::programs::Program;
+use serde::{Deserialize, Serialize};
+
 use super::{
-    EntryPoint, Kernel, KernelError,
-    explain::{explain, gone},
-    traffic_control::{self, Clsact, TcFailure, TcLink},
+    EntryPoint, KernelError,
+    bpf_call::{self, LinkPlace},
+    explain::{explain, explain_call, gone},
+    loader::Loader,
+    traffic_control::{self, Clsact, TcFailure, TcFilter, TcLink},
 };
 
 /// Where packets that an interface receives are metered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum XdpMode {
     /// Native XDP; TC where that is not to be had or taken; generic XDP last.
     #[default]
@@ -40,7 +44,7 @@ impl XdpMode {
 }
 
 /// Which packets of an interface are metered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Direction {
     /// Those that it receives.
     #[default]
@@ -63,7 +67,7 @@ impl Direction {
 }
 
 /// What the packets of an interface begin with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Link {
     /// An Ethernet header.
     #[default]
@@ -73,7 +77,7 @@ pub enum Link {
 }
 
 /// How an interface is to be metered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AttachOptions {
     /// Which hook takes received packets; sent ones are always TC's.
     pub mode: XdpMode,
@@ -84,7 +88,7 @@ pub struct AttachOptions {
 }
 
 /// What meters one direction of an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Hook {
     /// XDP in the driver.
     NativeXdp,
@@ -108,9 +112,8 @@ impl Hook {
     }
 }
 
-/// One attached interface. Dropping it detaches. What is a link is detached by the death of the process, too;
-/// what is not (clsact, before kernel 6.6) is replaced by the next agent.
-#[derive(Debug)]
+/// One attached interface.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attachment {
     /// Name of the interface at the time.
     pub interface: String,
@@ -124,148 +127,188 @@ pub struct Attachment {
     pub fallback: Option<String>,
     /// Filters that an agent which was killed had left, and that are replaced.
     pub replaced: usize,
+}
+
+/// Links, each with what it brings packets to. They detach when their last descriptor is closed, so also by the death of
+/// the process that has them.
+pub(super) type Links = Vec<(EntryPoint, OwnedFd)>;
+
+/// What keeps an interface attached without a link (clsact, before kernel 6.6); dropping it detaches. What an agent that
+/// was killed leaves is replaced by the next one.
+#[derive(Debug)]
+pub(super) struct WithoutLink {
+    pub(super) index: u32,
     // In this order: the qdisc goes when its filters have gone.
-    xdp_link: Option<FdLink>,
-    tc_links: Vec<TcLink>,
+    filters: Vec<(EntryPoint, TcFilter)>,
+    _qdiscs: Vec<Clsact>,
+}
+
+/// An attachment in the making.
+struct Attaching {
+    attachment: Attachment,
+    links: Links,
+    filters: Vec<(EntryPoint, TcFilter)>,
     qdiscs: Vec<Clsact>,
 }
 
-impl Kernel {
-    /// Attaches the meter to an interface.
-    ///
-    /// # Errors
-    /// One line with cause and remedy; nothing is left attached.
-    pub fn attach(
+impl Loader {
+    /// Attaches the meter to an interface; on an error nothing is left attached. Who gets the links detaches by closing
+    /// them, and by [`Self::detach`].
+    pub(super) fn attach(
         &mut self,
         interface: &str,
         index: u32,
         how: &AttachOptions,
-    ) -> Result<&Attachment, KernelError> {
-        let mut attachment = Attachment {
-            interface: interface.to_owned(),
-            index,
-            ingress: None,
-            egress: None,
-            fallback: None,
-            replaced: 0,
-            xdp_link: None,
-            tc_links: Vec::new(),
+    ) -> Result<(Attachment, Links), KernelError> {
+        let mut attaching = Attaching {
+            attachment: Attachment {
+                interface: interface.to_owned(),
+                index,
+                ingress: None,
+                egress: None,
+                fallback: None,
+                replaced: 0,
+            },
+            links: Vec::new(),
+            filters: Vec::new(),
             qdiscs: Vec::new(),
         };
         if how.direction != Direction::Egress {
-            self.attach_ingress(&mut attachment, how)?;
+            self.attach_ingress(&mut attaching, how)?;
         }
         if how.direction != Direction::Ingress {
-            attachment.egress = Some(self.attach_tc(&mut attachment, EntryPoint::TcEgress(how.link))?);
+            let hook = self.attach_tc(&mut attaching, EntryPoint::TcEgress(how.link))?;
+            attaching.attachment.egress = Some(hook);
         }
-        self.attachments.push(attachment);
-        Ok(self.attachments.last().expect("pushed above"))
+        let Attaching { attachment, links, filters, qdiscs } = attaching;
+        if !filters.is_empty() {
+            self.without_link.push(WithoutLink { index, filters, _qdiscs: qdiscs });
+        }
+        Ok((attachment, links))
     }
 
-    /// What is attached, in the order in which it came.
-    pub fn attachments(&self) -> &[Attachment] {
-        &self.attachments
+    /// Detaches from one interface what has no link.
+    pub(super) fn detach(&mut self, index: u32) {
+        self.without_link.retain(|attached| attached.index != index);
     }
 
-    /// Detaches from one interface; whether it was attached. Programs that still run end before the next
-    /// flip's wait returns. Of an interface that is gone only the memory of it is given back.
-    pub fn detach(&mut self, index: u32) -> bool {
-        let before = self.attachments.len();
-        self.attachments.retain(|attachment| attachment.index != index);
-        self.attachments.len() < before
-    }
-
-    /// Detaches everywhere. Programs that still run end before the next flip's wait returns.
-    pub fn detach_all(&mut self) {
-        self.attachments.clear();
-    }
-
-    /// From now on TC programs are attached as on kernels before 6.6: for tests.
-    pub fn forgo_tcx(&mut self) {
-        self.tcx = false;
-    }
-
-    fn attach_ingress(
+    /// Takes over from another meter, each link and filter in one step of the kernel: a packet comes to the one or to the
+    /// other. All that is needed is loaded before the first of them moves. Returns, for each link, whether it has moved,
+    /// and the ifIndexes that have filters which have not.
+    pub(super) fn take_over(
         &mut self,
-        attachment: &mut Attachment,
-        how: &AttachOptions,
-    ) -> Result<(), KernelError> {
+        links: &[(EntryPoint, BorrowedFd<'_>)],
+        other: &mut Self,
+    ) -> Result<(Vec<bool>, Vec<u32>), KernelError> {
+        self.tcx = other.tcx;
+        let filters = other.without_link.iter().flat_map(|attached| &attached.filters);
+        let entries = links.iter().map(|(entry, _)| *entry).chain(filters.map(|(entry, _)| *entry));
+        for entry in entries.collect::<Vec<_>>() {
+            self.load_at(self.instead_of(entry))?;
+        }
+        let mut moved = Vec::new();
+        for (entry, link) in links {
+            let program = self.descriptor_at(self.instead_of(*entry));
+            let result = program
+                .map_err(io::Error::other)
+                .and_then(|program| bpf_call::link_update(*link, program.as_fd()));
+            moved.push(result.is_ok());
+        }
+        let mut lost = Vec::new();
+        for mut attached in std::mem::take(&mut other.without_link) {
+            for (entry, filter) in std::mem::take(&mut attached.filters) {
+                let Some(Program::SchedClassifier(program)) = self.program_at(entry) else { continue };
+                match filter.moved_to(program) {
+                    Ok(filter) => attached.filters.push((entry, filter)),
+                    Err(_) => lost.push(attached.index),
+                }
+            }
+            self.without_link.push(attached);
+        }
+        Ok((moved, lost))
+    }
+
+    /// The XDP program of this meter may be the other one.
+    fn instead_of(&self, entry: EntryPoint) -> EntryPoint {
+        if entry.is_xdp() { self.xdp } else { entry }
+    }
+
+    fn attach_ingress(&mut self, attaching: &mut Attaching, how: &AttachOptions) -> Result<(), KernelError> {
         let entry = EntryPoint::TcIngress(how.link);
         let hook = match (how.mode, how.link) {
             (XdpMode::Native | XdpMode::Generic, Link::RawIp) => {
                 return Err(KernelError::Attach {
-                    interface: attachment.interface.clone(),
+                    interface: attaching.attachment.interface.clone(),
                     mode: how.mode.name(),
                     reason: "its packets have no Ethernet header, which XDP needs; --xdp-mode auto or tc does without"
                         .to_owned(),
                 });
             }
-            (XdpMode::Native | XdpMode::Generic, Link::Ethernet) => self.attach_xdp(attachment, how.mode)?,
-            (XdpMode::Tc, _) | (XdpMode::Auto, Link::RawIp) => self.attach_tc(attachment, entry)?,
-            (XdpMode::Auto, Link::Ethernet) => match self.attach_xdp(attachment, XdpMode::Native) {
+            (XdpMode::Native | XdpMode::Generic, Link::Ethernet) => self.attach_xdp(attaching, how.mode)?,
+            (XdpMode::Tc, _) | (XdpMode::Auto, Link::RawIp) => self.attach_tc(attaching, entry)?,
+            (XdpMode::Auto, Link::Ethernet) => match self.attach_xdp(attaching, XdpMode::Native) {
                 Ok(hook) => hook,
                 Err(native) => {
-                    attachment.fallback = Some(native.to_string());
-                    match self.attach_tc(attachment, entry) {
+                    attaching.attachment.fallback = Some(native.to_string());
+                    match self.attach_tc(attaching, entry) {
                         Ok(hook) => hook,
                         // The first answer is the better one.
-                        Err(_) => self.attach_xdp(attachment, XdpMode::Generic).map_err(|_| native)?,
+                        Err(_) => self.attach_xdp(attaching, XdpMode::Generic).map_err(|_| native)?,
                     }
                 }
             },
         };
-        attachment.ingress = Some(hook);
+        attaching.attachment.ingress = Some(hook);
         Ok(())
     }
 
-    fn attach_xdp(&mut self, attachment: &mut Attachment, mode: XdpMode) -> Result<Hook, KernelError> {
-        let Attachment { interface, index, .. } = &*attachment;
-        let (aya_mode, hook) = match mode {
-            XdpMode::Generic => (AyaMode::Skb, Hook::GenericXdp),
-            _ => (AyaMode::Driver, Hook::NativeXdp),
+    fn attach_xdp(&mut self, attaching: &mut Attaching, mode: XdpMode) -> Result<Hook, KernelError> {
+        let Attachment { interface, index, .. } = &attaching.attachment;
+        let (place, hook) = match mode {
+            XdpMode::Generic => (LinkPlace::GenericXdp, Hook::GenericXdp),
+            _ => (LinkPlace::NativeXdp, Hook::NativeXdp),
         };
         let fail = |reason| KernelError::Attach { interface: interface.clone(), mode: mode.name(), reason };
-        let explained = |error| fail(explain(&error, interface, mode));
-        let program: &mut Xdp = self
-            .program_at(self.xdp)
-            .ok_or(ProgramError::NotLoaded)
-            .and_then(TryInto::try_into)
-            .map_err(explained)?;
-        let id = program.attach_to_if_index(*index, aya_mode).map_err(explained)?;
-        let link: XdpLink = program.take_link(id).map_err(explained)?;
-        // On EINVAL aya attaches by netlink, which outlives a killed agent: refuse that (dropping it detaches).
-        let link = FdLink::try_from(link)
-            .map_err(|_| fail("the kernel gave no link for it (needs 5.9 or newer)".to_owned()))?;
-        attachment.xdp_link = Some(link);
+        let program = self.descriptor_at(self.xdp).map_err(|error| fail(explain(&error, interface, mode)))?;
+        // By a link or not at all: what netlink attaches outlives a killed agent.
+        let link = bpf_call::link_create(program.as_fd(), *index, place)
+            .map_err(|error| fail(explain_call(&error, interface, mode)))?;
+        attaching.links.push((self.xdp, link));
         Ok(hook)
     }
 
-    fn attach_tc(&mut self, attachment: &mut Attachment, entry: EntryPoint) -> Result<Hook, KernelError> {
-        let Attachment { interface, index, .. } = &*attachment;
-        let direction = match entry {
-            EntryPoint::TcEgress(_) => TcAttachType::Egress,
-            _ => TcAttachType::Ingress,
-        };
+    fn attach_tc(&mut self, attaching: &mut Attaching, entry: EntryPoint) -> Result<Hook, KernelError> {
+        let Attachment { interface, index, .. } = &attaching.attachment;
         let (names, tcx) = (entry.attached(), self.tcx);
         self.load_at(entry)?;
         let program = match self.program_at(entry) {
             Some(Program::SchedClassifier(program)) => program,
-            _ => return Err(KernelError::Missing { name: entry.name(self.width()) }),
+            _ => return Err(KernelError::Missing { name: entry.name(self.width) }),
         };
-        let mut link = traffic_control::attach(program, names, interface, *index, direction, tcx).map_err(
-            |failure| KernelError::Attach {
-                interface: interface.clone(),
-                mode: XdpMode::Tc.name(),
-                reason: match failure {
-                    TcFailure::Gone => gone(),
-                    TcFailure::Program(error) => explain(&error, interface, XdpMode::Tc),
-                },
-            },
-        )?;
-        let hook = if link.is_tcx() { Hook::Tcx } else { Hook::Clsact };
-        attachment.replaced += usize::from(link.replaced());
-        attachment.qdiscs.extend(link.take_qdisc());
-        attachment.tc_links.push(link);
-        Ok(hook)
+        let egress = matches!(entry, EntryPoint::TcEgress(_));
+        let link =
+            traffic_control::attach(program, names, interface, *index, egress, tcx).map_err(|failure| {
+                KernelError::Attach {
+                    interface: interface.clone(),
+                    mode: XdpMode::Tc.name(),
+                    reason: match failure {
+                        TcFailure::Gone => gone(),
+                        TcFailure::Program(error) => explain(&error, interface, XdpMode::Tc),
+                        TcFailure::Link(error) => explain_call(&error, interface, XdpMode::Tc),
+                    },
+                }
+            })?;
+        Ok(match link {
+            TcLink::Tcx(link) => {
+                attaching.links.push((entry, link));
+                Hook::Tcx
+            }
+            TcLink::Clsact { filter, qdisc, replaced } => {
+                attaching.attachment.replaced += usize::from(replaced);
+                attaching.filters.push((entry, filter));
+                attaching.qdiscs.extend(qdisc);
+                Hook::Clsact
+            }
+        })
     }
 }

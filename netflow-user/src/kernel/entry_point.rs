@@ -2,15 +2,16 @@
 
 use aya::{
     Ebpf,
-    programs::{Program, ProgramError, ProgramFd, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{Program, ProgramError, ProgramFd, TestRun as _, TestRunOptions, TestRunResult},
 };
 use netflow_common::names;
+use serde::{Deserialize, Serialize};
 
 use super::{Kernel, KernelError, Link, Width};
 use crate::filter;
 
 /// A program of the meter. All have the same body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum EntryPoint {
     /// XDP, frames of several buffers too (kernel 5.18).
     XdpFragments,
@@ -112,17 +113,6 @@ impl SocketBuffer {
     }
 }
 
-/// An XDP program of the object, loaded when it is first asked for.
-pub(super) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, KernelError> {
-    let fail = |source: ProgramError| KernelError::Refused { name, source };
-    let program: &mut Xdp =
-        ebpf.program_mut(name).ok_or(KernelError::Missing { name })?.try_into().map_err(fail)?;
-    if program.fd().is_err() {
-        program.load().map_err(fail)?;
-    }
-    Ok(program)
-}
-
 /// A program of the object, loaded when it is first asked for.
 pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
     let program = ebpf.program_mut(name).ok_or(KernelError::Missing { name })?;
@@ -138,13 +128,14 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelErro
 }
 
 impl Kernel {
-    /// Chooses the program that test runs go to, and loads it.
+    /// Chooses the program that test runs go to, and loads it: where this process has the programs.
     ///
     /// # Errors
     /// The verifier refuses it.
     pub fn test(&mut self, entry: EntryPoint) -> Result<(), KernelError> {
-        self.load_at(entry)?;
-        self.tested = entry;
+        let loader = self.loader().ok_or(KernelError::Missing { name: entry.name(Width::Default) })?;
+        loader.load_at(entry)?;
+        loader.tested = entry;
         Ok(())
     }
 
@@ -162,7 +153,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn test_run_split(&mut self, frame: &[u8], linear: u32) -> Result<TestRunResult, ProgramError> {
-        if !self.tested.is_xdp() {
+        if self.loader().is_some_and(|loader| !loader.tested.is_xdp()) {
             return self.test_run_buffer(frame, &SocketBuffer { linear, ..SocketBuffer::default() });
         }
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
@@ -190,14 +181,19 @@ impl Kernel {
     /// # Errors
     /// It is not loaded.
     pub fn tested_program(&mut self) -> Result<&ProgramFd, ProgramError> {
-        self.program_at(self.tested).ok_or(ProgramError::NotLoaded)?.fd()
+        self.tested()?.fd()
     }
 
     fn run(&mut self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
-        match self.program_at(self.tested) {
-            Some(Program::Xdp(program)) => program.test_run(options),
-            Some(Program::SchedClassifier(program)) => program.test_run(options),
-            _ => Err(ProgramError::NotLoaded),
+        match self.tested()? {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            _ => Err(ProgramError::UnexpectedProgramType),
         }
+    }
+
+    fn tested(&mut self) -> Result<&mut Program, ProgramError> {
+        let loader = self.loader().ok_or(ProgramError::NotLoaded)?;
+        loader.program_at(loader.tested).ok_or(ProgramError::NotLoaded)
     }
 }

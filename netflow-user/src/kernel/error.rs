@@ -143,7 +143,7 @@ pub enum KernelError {
     Clock {
         /// Why.
         #[source]
-        source: ProgramError,
+        source: io::Error,
     },
     /// The clock reading could not be fetched.
     #[error("cannot read the kernel's clocks")]
@@ -151,6 +151,28 @@ pub enum KernelError {
         /// Why.
         #[source]
         source: MapError,
+    },
+    /// A descriptor could not be doubled for the half without privileges.
+    #[error("cannot hand over a map or a program")]
+    HandOver {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What the privileged process could not do: the same line that this process would have said itself.
+    #[error("{line}")]
+    Privileged {
+        /// Step and causes.
+        line: String,
+    },
+    /// The privileged process does not answer.
+    #[error(
+        "the privileged process of this agent does not answer: was it ended? nothing is metered any more"
+    )]
+    NoAnswer {
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The program's log could not be opened.
     #[error("cannot open the meter's log")]

@@ -24,6 +24,14 @@ pub(super) fn explain(error: &ProgramError, interface: &str, mode: XdpMode) -> S
     }
 }
 
+/// The same of a call that was made here.
+pub(super) fn explain_call(error: &io::Error, interface: &str, mode: XdpMode) -> String {
+    match error.raw_os_error() {
+        Some(number) => meaning(number, interface, mode),
+        None => error.to_string(),
+    }
+}
+
 fn meaning(number: i32, interface: &str, mode: XdpMode) -> String {
     let text = match number {
         libc::ENOENT | libc::EINVAL | libc::EOPNOTSUPP if mode == XdpMode::Tc => {
@@ -47,7 +55,8 @@ fn meaning(number: i32, interface: &str, mode: XdpMode) -> String {
     format!("{text} ({})", io::Error::from_raw_os_error(number))
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+/// The error and its causes in one line.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

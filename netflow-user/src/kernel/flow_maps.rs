@@ -1,21 +1,25 @@
 //! The flow maps: one hash map per CPU and generation in a map of maps, with default or with wide entries.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf, Pod,
     maps::{ArrayOfMaps, HashMap, InnerMap, MapData, MapError},
 };
 use netflow_common::{FlowCounters, FlowKey, WideCounters, WideKey, names};
+use serde::{Deserialize, Serialize};
 
-use super::{Generation, KernelError, load::take};
+use super::{
+    Generation, KernelError,
+    handed_over::{Descriptors, hand_over},
+};
 
 /// Octets of keys and values as aya sees them: maps are typed as octets, values come by bytemuck.
 type Default = Maps<[u8; size_of::<FlowKey>()], [u8; size_of::<FlowCounters>()]>;
 type Wide = Maps<[u8; size_of::<WideKey>()], [u8; size_of::<WideCounters>()]>;
 
 /// How wide entries are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Width {
     /// [`FlowKey`] and [`FlowCounters`].
     #[default]
@@ -49,18 +53,40 @@ pub(super) struct Maps<K: Pod, V: Pod> {
     inner: Vec<Option<HashMap<MapData, K, V>>>,
 }
 
+/// The name of the map of maps.
+pub(super) const fn outer(width: Width) -> &'static str {
+    match width {
+        Width::Default => names::MAP_FLOWS,
+        Width::Wide => names::MAP_WIDE_FLOWS,
+    }
+}
+
+/// Makes the maps for the online CPUs and puts them where the programs find them. Returns them by generation and, in
+/// the order of `online`, by CPU.
+pub(super) fn create(
+    ebpf: &mut Ebpf,
+    width: Width,
+    online: &[u32],
+    cpus: u32,
+    entries: u32,
+) -> Result<Vec<OwnedFd>, KernelError> {
+    match width {
+        Width::Default => Default::create(ebpf, outer(width), online, cpus, entries),
+        Width::Wide => Wide::create(ebpf, outer(width), online, cpus, entries),
+    }
+}
+
 impl FlowMaps {
-    /// Makes the maps for the online CPUs and puts them where the programs find them.
-    pub(super) fn create(
-        ebpf: &mut Ebpf,
+    /// The maps that were made for these CPUs.
+    pub(super) fn open(
+        descriptors: &mut Descriptors,
         width: Width,
         online: &[u32],
         cpus: u32,
-        entries: u32,
     ) -> Result<Self, KernelError> {
         Ok(match width {
-            Width::Default => Self::Default(Maps::create(ebpf, names::MAP_FLOWS, online, cpus, entries)?),
-            Width::Wide => Self::Wide(Maps::create(ebpf, names::MAP_WIDE_FLOWS, online, cpus, entries)?),
+            Width::Default => Self::Default(Maps::open(descriptors, outer(width), online, cpus)?),
+            Width::Wide => Self::Wide(Maps::open(descriptors, outer(width), online, cpus)?),
         })
     }
 
@@ -93,17 +119,35 @@ impl<K: Pod, V: Pod> Maps<K, V> {
         online: &[u32],
         cpus: u32,
         entries: u32,
+    ) -> Result<Vec<OwnedFd>, KernelError> {
+        let map = ebpf.map_mut(name).ok_or(KernelError::Missing { name })?;
+        let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, K, V>> =
+            map.try_into().map_err(|source| KernelError::Map { name, source })?;
+        let mut inner = Vec::new();
+        for generation in 0..names::GENERATIONS {
+            for &cpu in online {
+                let fail = |source| KernelError::FlowMap { cpu, entries, source };
+                let map: HashMap<MapData, K, V> = HashMap::create(entries, 0).map_err(fail)?;
+                outer.set(generation * cpus + cpu, &map, 0).map_err(fail)?;
+                inner.push(hand_over(descriptor(&map))?);
+            }
+        }
+        Ok(inner)
+    }
+
+    fn open(
+        descriptors: &mut Descriptors,
+        name: &'static str,
+        online: &[u32],
+        cpus: u32,
     ) -> Result<Self, KernelError> {
-        let mut outer: ArrayOfMaps<MapData, HashMap<MapData, K, V>> = take(ebpf, name)?;
+        let outer = descriptors.open(name)?;
         let mut inner = Vec::new();
         inner.resize_with((cpus * names::GENERATIONS) as usize, || None);
         for generation in 0..names::GENERATIONS {
             for &cpu in online {
-                let index = generation * cpus + cpu;
-                let fail = |source| KernelError::FlowMap { cpu, entries, source };
-                let map = HashMap::create(entries, 0).map_err(fail)?;
-                outer.set(index, &map, 0).map_err(fail)?;
-                if let Some(slot) = inner.get_mut(index as usize) {
+                let map = descriptors.open(name)?;
+                if let Some(slot) = inner.get_mut((generation * cpus + cpu) as usize) {
                     *slot = Some(map);
                 }
             }
@@ -118,7 +162,7 @@ impl<K: Pod, V: Pod> Maps<K, V> {
             .iter()
             .enumerate()
             .find_map(|(index, map)| map.as_ref().map(|map| (index, map)))
-            .expect("create made a map for at least one online CPU");
+            .expect("there is a map for at least one online CPU");
         self.outer.set(index as u32, map, 0)
     }
 }

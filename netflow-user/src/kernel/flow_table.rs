@@ -2,10 +2,9 @@
 
 use std::os::fd::AsFd as _;
 
-use aya::{Ebpf, maps::Map};
 use netflow_common::{FlowSlot, Ipv4Slot, Settings, Slot, WAYS, WideSlot, names};
 
-use super::{Generation, Kernel, KernelError, Width, mapping::Mapping};
+use super::{Generation, Kernel, KernelError, Width, handed_over::Descriptors, mapping::Mapping};
 
 /// Slots of IPv4 that a table has at least: of the others there are half as many, and a word of bits.
 pub(super) const SMALLEST_TABLE: u32 = 2 * u64::BITS;
@@ -107,24 +106,38 @@ pub(super) struct FlowTable {
     mapped: [Option<[Mapping; 2]>; 2],
 }
 
+/// The arrays that a table of this width is in, with the octets of a slot: by [`TableSlot::KIND`], slots and the bits of
+/// those that are used.
+const fn arrays(width: Width) -> [Option<(&'static str, usize, &'static str)>; 2] {
+    match width {
+        Width::Default => [
+            Some((names::MAP_IPV4_SLOTS, size_of::<Ipv4Slot>(), names::MAP_IPV4_USED)),
+            Some((names::MAP_FLOW_SLOTS, size_of::<FlowSlot>(), names::MAP_OTHER_USED)),
+        ],
+        Width::Wide => [None, Some((names::MAP_WIDE_SLOTS, size_of::<WideSlot>(), names::MAP_OTHER_USED))],
+    }
+}
+
 impl FlowTable {
+    /// The arrays that there are for such a table, in the order in which they are mapped.
+    pub fn names(sizes: TableSizes, width: Width) -> impl Iterator<Item = &'static str> {
+        let arrays = arrays(width).into_iter().flatten().filter(move |_| sizes.slots() > 0);
+        arrays.flat_map(|(slots, _, used)| [slots, used])
+    }
+
     /// Maps the arrays that the loader made.
-    pub fn map(ebpf: &mut Ebpf, sizes: TableSizes, width: Width, cpus: u32) -> Result<Self, KernelError> {
-        let [ipv4, other] = match width {
-            Width::Default => [
-                Some([(names::MAP_IPV4_SLOTS, size_of::<Ipv4Slot>()), (names::MAP_IPV4_USED, 0)]),
-                Some([(names::MAP_FLOW_SLOTS, size_of::<FlowSlot>()), (names::MAP_OTHER_USED, 0)]),
-            ],
-            Width::Wide => {
-                [None, Some([(names::MAP_WIDE_SLOTS, size_of::<WideSlot>()), (names::MAP_OTHER_USED, 0)])]
-            }
-        };
+    pub fn map(
+        descriptors: &mut Descriptors,
+        sizes: TableSizes,
+        width: Width,
+        cpus: u32,
+    ) -> Result<Self, KernelError> {
         let mut mapped = [None, None];
-        for (kind, arrays) in [ipv4, other].into_iter().enumerate() {
+        for (kind, arrays) in arrays(width).into_iter().enumerate() {
             let slots = (cpus * names::GENERATIONS) as usize * sizes.slots[kind] as usize;
-            let Some([(slots_name, octets), (used_name, _)]) = arrays.filter(|_| slots > 0) else { continue };
-            let slots_map = mapping(ebpf, slots_name, slots * octets)?;
-            mapped[kind] = Some([slots_map, mapping(ebpf, used_name, slots / 8)?]);
+            let Some((slots_name, octets, used_name)) = arrays.filter(|_| slots > 0) else { continue };
+            let slots_map = mapping(descriptors, slots_name, slots * octets)?;
+            mapped[kind] = Some([slots_map, mapping(descriptors, used_name, slots / 8)?]);
         }
         Ok(Self { sizes, mapped })
     }
@@ -140,13 +153,9 @@ impl FlowTable {
     }
 }
 
-fn mapping(ebpf: &mut Ebpf, name: &'static str, octets: usize) -> Result<Mapping, KernelError> {
-    match ebpf.map(name) {
-        Some(Map::Array(map)) => {
-            Mapping::new(map.fd().as_fd(), octets).map_err(|source| KernelError::Mapping { name, source })
-        }
-        _ => Err(KernelError::Missing { name }),
-    }
+fn mapping(descriptors: &mut Descriptors, name: &'static str, octets: usize) -> Result<Mapping, KernelError> {
+    let map = descriptors.next(name)?;
+    Mapping::new(map.as_fd(), octets).map_err(|source| KernelError::Mapping { name, source })
 }
 
 /// The slots of one CPU in a frozen generation.
@@ -174,10 +183,10 @@ impl<S: TableSlot> FrozenSlots<'_, S> {
 impl Kernel {
     /// A CPU's slots of this kind in a frozen generation; `None` where there is no such table.
     pub fn slots<S: TableSlot>(&mut self, generation: Generation, cpu: u32) -> Option<FrozenSlots<'_, S>> {
-        if self.width() != S::WIDTH || cpu >= self.cpus {
+        if self.width() != S::WIDTH || cpu >= self.loaded.cpus {
             return None;
         }
-        self.table.frozen((generation.0 * self.cpus + cpu) as usize)
+        self.table.frozen((generation.0 * self.loaded.cpus + cpu) as usize)
     }
 }
 

@@ -2,23 +2,28 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    maps::{Array, MapError, PerCpuArray, RingBuf},
+    maps::MapError,
     util::{nr_cpus, online_cpus},
 };
-use netflow_common::{Group, Sampling, Settings, names};
+use aya_log::EbpfLogger;
+use netflow_common::{Group, Settings, names};
 use netflow_ebpf::packet::Wanted as _;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    EntryPoint, Generation, Kernel, KernelError, KernelVersion, Measure, Width, entry_point,
+    EntryPoint, KernelError, KernelVersion, Measure, Width, entry_point,
     error::os_error,
-    flow_maps::FlowMaps,
-    flow_table::{FlowTable, TableSizes},
-    own_export::{self, OwnExport, OwnExportMaps},
+    flow_maps,
+    flow_table::TableSizes,
+    handed_over::{Loaded, hand_over, of_map},
+    loader::Loader,
+    own_export::{self, OwnExport},
     permissions,
 };
 use crate::filter::Filter;
@@ -64,7 +69,7 @@ const CONNECTIONS: u32 = 131_072;
 const HANDSHAKES: u32 = 16_384;
 
 /// What came out of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sizes {
     /// CPUs that have maps.
     pub cpus: u32,
@@ -95,36 +100,32 @@ impl Sizes {
     }
 }
 
-impl Kernel {
-    /// Loads the meter; nothing is attached yet.
-    ///
-    /// # Errors
-    /// Named by step: privileges, kernel version, memory, verifier.
-    pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
-        let fragments = permissions::check()? >= KernelVersion::XDP_FRAGMENTS;
-        let loaded = Self::load_entry_point(options, fragments);
+impl Loader {
+    /// Loads the meter; nothing is attached yet. Without a word about `fragments` the entry point is the kernel's best.
+    pub(super) fn load(
+        options: &LoadOptions,
+        fragments: Option<bool>,
+    ) -> Result<(Self, Loaded, Vec<OwnedFd>), KernelError> {
+        let version = permissions::check()?;
+        let best = version >= KernelVersion::XDP_FRAGMENTS;
+        let loaded = Self::load_entry_point(options, version, fragments.unwrap_or(best));
         match loaded {
             // The verifier of 6.1 gives up over wide entries with everything on; over the other entry point it does not.
-            Err(KernelError::Refused { .. }) if fragments && options.measure.width() == Width::Wide => {
-                Self::load_entry_point(options, false).or(loaded)
+            Err(KernelError::Refused { .. })
+                if fragments.is_none() && best && options.measure.width() == Width::Wide =>
+            {
+                Self::load_entry_point(options, version, false).or(loaded)
             }
             _ => loaded,
         }
     }
 
-    /// Whether frames of several buffers are taken, where XDP meters (kernel 5.18 and newer).
-    pub fn takes_fragments(&self) -> bool {
-        self.xdp == EntryPoint::XdpFragments
-    }
-
-    /// Loads the meter with the entry point for frames of several buffers, or with the other one: for
-    /// drivers that refuse `frags`, and for tests of both.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_entry_point(options: &LoadOptions, fragments: bool) -> Result<Self, KernelError> {
-        let version = permissions::check()?;
-        permissions::lift_memory_limit(version);
+    fn load_entry_point(
+        options: &LoadOptions,
+        version: KernelVersion,
+        fragments: bool,
+    ) -> Result<(Self, Loaded, Vec<OwnedFd>), KernelError> {
+        permissions::lift_memory_limit();
         let measure = &options.measure;
         let width = measure.width();
         let xdp = if fragments { EntryPoint::XdpFragments } else { EntryPoint::Xdp };
@@ -134,85 +135,82 @@ impl Kernel {
         debug_assert!(cpus as usize <= possible);
 
         let sizes = Sizes::within(options, online.len() as u32);
-        let table = TableSizes::new(sizes.flow_table);
-        let settings = Settings {
-            cpus,
-            table_buckets: table.buckets(),
-            table_watermark: table.watermark(),
-            // Nobody outside can choose flows that meet.
-            table_seeds: std::array::from_fn(|_| RandomState::new().hash_one(0u8)),
-            watermark: sizes.map_size / WATERMARK_SHARE,
-            precise_clock: options.precise_clock.into(),
-            tap: options.tap.into(),
-            join_fragments: measure.join_fragments.into(),
-            sampling: measure.sampling as u8,
-            masked: measure.masks().is_some().into(),
-            own_export: options.own_export as u8,
-            mark_initial_syn: measure.mark_initial_syn.into(),
-            own_connections: options.own_connections.into(),
-            groups: measure.groups,
-            tunnels: measure.tunnels,
-            // Nobody outside can tell which flows are chosen.
-            seed: RandomState::new().hash_one(0u8),
-            key_masks: measure.masks().unwrap_or([[u64::MAX; 9]; 2]),
-        };
-        let excludes = options.own_export != OwnExport::Metered;
-        let outer = |used| if used { cpus * names::GENERATIONS } else { 1 };
-        let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in table.entries(width, cpus) {
-            loader.map_max_entries(name, entries);
-        }
-        let mut ebpf = loader
-            .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global(names::GLOBAL_SETTINGS, bytemuck::bytes_of(&settings), true)
-            .override_global("AYA_LOG_LEVEL", &log_level, true)
-            .map_max_entries(names::MAP_FLOWS, outer(width == Width::Default))
-            .map_max_entries(names::MAP_WIDE_FLOWS, outer(width == Width::Wide))
-            .map_max_entries(names::MAP_TCP, if measure.group(Group::Tcp) { CONNECTIONS } else { 1 })
-            .map_max_entries(names::MAP_HANDSHAKES, if measure.group(Group::Tcp) { HANDSHAKES } else { 1 })
-            .map_max_entries(names::MAP_FRAGMENTS, if measure.join_fragments { FRAGMENTS } else { 1 })
-            .map_max_entries(names::MAP_OWN_EXPORT, if excludes { own_export::SOCKETS } else { 1 })
-            .load(OBJECT)
-            .map_err(|source| match os_error(&source) {
-                Some(libc::EPERM | libc::EACCES) => KernelError::NotPermitted { source },
-                _ => KernelError::Object { source },
-            })?;
-
-        let flows = FlowMaps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
-        let table = FlowTable::map(&mut ebpf, table, width, cpus)?;
+        let mut ebpf = object(options, &sizes, cpus)?;
+        let flows = flow_maps::create(&mut ebpf, width, &online, cpus, sizes.map_size)?;
         entry_point::load(&mut ebpf, names::PROGRAM_CLOCK)?;
-        let mut sampling: Array<_, [u8; size_of::<Sampling>()]> = take(&mut ebpf, names::MAP_SAMPLING)?;
-        let one_in: [u8; size_of::<Sampling>()] = bytemuck::cast(Sampling::one_in(measure.sampling_interval));
-        for generation in 0..names::GENERATIONS {
-            sampling
-                .set(generation, one_in, 0)
-                .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
-        }
-        let mut kernel = Self {
-            flows,
-            table,
-            sampling,
-            stats: take::<PerCpuArray<_, _>>(&mut ebpf, names::MAP_STATS)?,
-            generation: take::<Array<_, _>>(&mut ebpf, names::MAP_GENERATION)?,
-            clock: take::<Array<_, _>>(&mut ebpf, names::MAP_CLOCK)?,
-            watermark: take::<RingBuf<_>>(&mut ebpf, names::MAP_WATERMARK)?,
-            own_export: options.own_export,
-            own_sockets: OwnExportMaps::take(&mut ebpf)?,
+        let log = options.explain.then(|| EbpfLogger::init(&mut ebpf)).transpose();
+        let mut loader = Self {
+            without_link: Vec::new(),
             ebpf,
+            width,
             xdp,
             filter: options.filter.clone(),
             classifiers: Vec::new(),
             tcx: version >= KernelVersion::TCX,
             tested: xdp,
-            current: Generation(0),
-            cpus,
-            attachments: Vec::new(),
-            sizes,
+            log: log.map_err(|source| KernelError::Log { source })?,
         };
-        kernel.load_at(xdp)?;
-        Ok(kernel)
+        loader.load_at(xdp)?;
+        let loaded = Loaded { sizes, width, online, cpus, fragments, xdp_program: loader.xdp_program_id() };
+        let maps = loaded.maps().map(|name| of_map(&loader.ebpf, name));
+        let mut descriptors: Vec<OwnedFd> = maps.collect::<Result<_, _>>()?;
+        descriptors.extend(flows);
+        let name = names::PROGRAM_CLOCK;
+        let clock = loader.ebpf.program(name).ok_or(KernelError::Missing { name })?;
+        let clock = clock.fd().map_err(|source| KernelError::Refused { name, source })?;
+        descriptors.push(hand_over(clock.as_fd())?);
+        Ok((loader, loaded, descriptors))
     }
+}
+
+/// The object with its maps, and what was decided compiled into its programs.
+fn object(options: &LoadOptions, sizes: &Sizes, cpus: u32) -> Result<Ebpf, KernelError> {
+    let measure = &options.measure;
+    let width = measure.width();
+    let table = TableSizes::new(sizes.flow_table);
+    let settings = Settings {
+        cpus,
+        table_buckets: table.buckets(),
+        table_watermark: table.watermark(),
+        // Nobody outside can choose flows that meet.
+        table_seeds: std::array::from_fn(|_| RandomState::new().hash_one(0u8)),
+        watermark: sizes.map_size / WATERMARK_SHARE,
+        precise_clock: options.precise_clock.into(),
+        tap: options.tap.into(),
+        join_fragments: measure.join_fragments.into(),
+        sampling: measure.sampling as u8,
+        masked: measure.masks().is_some().into(),
+        own_export: options.own_export as u8,
+        mark_initial_syn: measure.mark_initial_syn.into(),
+        own_connections: options.own_connections.into(),
+        groups: measure.groups,
+        tunnels: measure.tunnels,
+        // Nobody outside can tell which flows are chosen.
+        seed: RandomState::new().hash_one(0u8),
+        key_masks: measure.masks().unwrap_or([[u64::MAX; 9]; 2]),
+    };
+    let excludes = options.own_export != OwnExport::Metered;
+    let outer = |used| if used { cpus * names::GENERATIONS } else { 1 };
+    let log_level: u8 = if options.explain { aya_log_level_debug() } else { 0 };
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in table.entries(width, cpus) {
+        loader.map_max_entries(name, entries);
+    }
+    loader
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global(names::GLOBAL_SETTINGS, bytemuck::bytes_of(&settings), true)
+        .override_global("AYA_LOG_LEVEL", &log_level, true)
+        .map_max_entries(names::MAP_FLOWS, outer(width == Width::Default))
+        .map_max_entries(names::MAP_WIDE_FLOWS, outer(width == Width::Wide))
+        .map_max_entries(names::MAP_TCP, if measure.group(Group::Tcp) { CONNECTIONS } else { 1 })
+        .map_max_entries(names::MAP_HANDSHAKES, if measure.group(Group::Tcp) { HANDSHAKES } else { 1 })
+        .map_max_entries(names::MAP_FRAGMENTS, if measure.join_fragments { FRAGMENTS } else { 1 })
+        .map_max_entries(names::MAP_OWN_EXPORT, if excludes { own_export::SOCKETS } else { 1 })
+        .load(OBJECT)
+        .map_err(|source| match os_error(&source) {
+            Some(libc::EPERM | libc::EACCES) => KernelError::NotPermitted { source },
+            _ => KernelError::Object { source },
+        })
 }
 
 /// The level at which the program's one log line is active (aya-log: 1 error ... 4 debug).

@@ -1,10 +1,13 @@
 //! The kernel side: load, attach, flip, hand out the frozen generation.
 //!
 //! In: what was decided (sizes, clock, mode). Out: a running meter, its totals and its frozen flow
-//! maps. This room refuses to know flow lifetimes and protocols. It is the room that a privileged
-//! parent process will keep: nothing in it reads a packet or a peer's data.
+//! maps. This room refuses to know flow lifetimes and protocols, and nothing in it reads a packet or a peer's data.
+//!
+//! It has two halves. [`Loader`] has the programs and links and needs privileges; [`Kernel`] works with descriptors of
+//! maps. Both in one process are a meter for tests; `netflow run` has the first in a process of its own ([`privileged`]).
 
 mod attach;
+mod attached;
 mod bpf_call;
 mod classifier;
 mod entry_point;
@@ -12,32 +15,33 @@ mod error;
 mod explain;
 mod flow_maps;
 mod flow_table;
+mod handed_over;
 mod inspect;
 mod load;
+mod loader;
 mod mapping;
 mod measure;
 mod own_export;
 mod packet_socket;
 mod permissions;
+mod privileged;
+mod replace;
 mod traffic_control;
 mod verdicts;
 
 use std::{
     num::NonZeroU32,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
 use aya::{
-    Ebpf,
     maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{Program, ProgramError, TestRun as _, TestRunOptions},
+    programs::ProgramError,
 };
-use aya_log::EbpfLogger;
-use log::Log;
 use netflow_common::{ClockReading, KernelStats, Sampling, Watermark, names};
 
-use crate::filter::{Filter, object};
+use crate::filter::Filter;
 
 pub use self::{
     attach::{AttachOptions, Attachment, Direction, Hook, Link, XdpMode},
@@ -50,15 +54,19 @@ pub use self::{
     load::{LoadOptions, Sizes, default_kernel_memory},
     measure::Measure,
     own_export::{OwnExport, SessionSocket},
-    packet_socket::join_promiscuous,
-    permissions::{KernelVersion, missing_capabilities},
+    packet_socket::promiscuous_socket,
+    permissions::{KernelVersion, lift_memory_limit, missing_capabilities},
+    privileged::{PrivilegedProcess, serve},
+    replace::Replaced,
     verdicts::{Outcome, Verdict},
 };
 
 use self::{
-    classifier::{Classifier, Ends},
+    attached::Attached,
     flow_maps::FlowMaps,
-    flow_table::FlowTable,
+    flow_table::{FlowTable, TableSizes},
+    handed_over::{Descriptors, Loaded},
+    loader::Loader,
     own_export::OwnExportMaps,
 };
 
@@ -96,40 +104,142 @@ pub struct Watermarks {
     pub tables: usize,
 }
 
+/// Where the programs and links are.
+enum Programs {
+    /// In this process.
+    Here(Box<Loader>),
+    /// In a process of their own.
+    There(PrivilegedProcess),
+    /// Nowhere: the links have moved to another meter.
+    Gone,
+}
+
 /// The loaded meter. Dropping it detaches it everywhere.
 pub struct Kernel {
-    ebpf: Ebpf,
+    attached: Vec<Attached>,
+    programs: Programs,
     flows: FlowMaps,
     table: FlowTable,
     sampling: Array<MapData, [u8; size_of::<Sampling>()]>,
     stats: PerCpuArray<MapData, StatsOctets>,
     generation: Array<MapData, u32>,
     clock: Array<MapData, ClockOctets>,
+    clock_program: OwnedFd,
     watermark: RingBuf<MapData>,
-    /// The XDP program of this kernel.
-    xdp: EntryPoint,
-    /// What is to stand before the meter.
-    filter: Option<Arc<Filter>>,
-    /// Where it stands.
-    classifiers: Vec<(EntryPoint, Classifier)>,
     /// Which messages of this exporter are left out.
     own_export: OwnExport,
     /// Which sockets send them.
     own_sockets: OwnExportMaps,
-    /// Whether TC programs are attached by links where the kernel lets them.
-    tcx: bool,
-    /// The program that test runs go to.
-    tested: EntryPoint,
+    /// What stands before the meter.
+    filter: Option<Arc<Filter>>,
     current: Generation,
-    cpus: u32,
-    attachments: Vec<Attachment>,
-    sizes: Sizes,
+    loaded: Loaded,
 }
 
 impl Kernel {
+    /// Loads the meter, in this process; nothing is attached yet.
+    ///
+    /// # Errors
+    /// Named by step: privileges, kernel version, memory, verifier.
+    pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
+        Self::load_here(options, None)
+    }
+
+    /// The same with the entry point for frames of several buffers, or with the other one: for
+    /// drivers that refuse `frags`, and for tests of both.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_entry_point(options: &LoadOptions, fragments: bool) -> Result<Self, KernelError> {
+        Self::load_here(options, Some(fragments))
+    }
+
+    /// The same in the process that has the privileges.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and it may not answer.
+    pub fn load_in(process: &PrivilegedProcess, options: &LoadOptions) -> Result<Self, KernelError> {
+        let (loaded, descriptors) = process.load(options)?;
+        Self::open(Programs::There(process.clone()), options, loaded, descriptors)
+    }
+
+    fn load_here(options: &LoadOptions, fragments: Option<bool>) -> Result<Self, KernelError> {
+        let (loader, loaded, descriptors) = Loader::load(options, fragments)?;
+        Self::open(Programs::Here(Box::new(loader)), options, loaded, descriptors)
+    }
+
+    /// The half without privileges.
+    fn open(
+        programs: Programs,
+        options: &LoadOptions,
+        loaded: Loaded,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, KernelError> {
+        let mut descriptors = Descriptors::new(descriptors);
+        let descriptors = &mut descriptors;
+        // In the order of `Loaded::maps`.
+        let mut sampling: Array<_, _> = descriptors.open(names::MAP_SAMPLING)?;
+        let one_in: [u8; size_of::<Sampling>()] =
+            bytemuck::cast(Sampling::one_in(options.measure.sampling_interval));
+        for generation in 0..names::GENERATIONS {
+            sampling
+                .set(generation, one_in, 0)
+                .map_err(|source| KernelError::Map { name: names::MAP_SAMPLING, source })?;
+        }
+        let Loaded { width, cpus, .. } = loaded;
+        Ok(Self {
+            attached: Vec::new(),
+            programs,
+            sampling,
+            stats: descriptors.open(names::MAP_STATS)?,
+            generation: descriptors.open(names::MAP_GENERATION)?,
+            clock: descriptors.open(names::MAP_CLOCK)?,
+            watermark: descriptors.open(names::MAP_WATERMARK)?,
+            own_export: options.own_export,
+            filter: options.filter.clone(),
+            own_sockets: OwnExportMaps::open(descriptors)?,
+            table: FlowTable::map(descriptors, TableSizes::new(loaded.sizes.flow_table), width, cpus)?,
+            flows: FlowMaps::open(descriptors, width, &loaded.online, cpus)?,
+            clock_program: descriptors.next(names::PROGRAM_CLOCK)?,
+            current: Generation(0),
+            loaded,
+        })
+    }
+
+    /// The half with privileges, where it is in this process.
+    fn loader(&mut self) -> Option<&mut Loader> {
+        match &mut self.programs {
+            Programs::Here(loader) => Some(loader),
+            Programs::There(_) | Programs::Gone => None,
+        }
+    }
+
+    /// Gives the thread that calls this the priority of metering.
+    ///
+    /// # Errors
+    /// It is not allowed (CAP_SYS_NICE).
+    pub fn prioritise_this_thread(&self) -> Result<(), KernelError> {
+        match &self.programs {
+            Programs::There(process) => process.prioritise(rustix::thread::gettid()),
+            Programs::Here(_) | Programs::Gone => Ok(()),
+        }
+    }
+
+    /// From now on TC programs are attached as on kernels before 6.6: for tests.
+    pub fn forgo_tcx(&mut self) {
+        if let Some(loader) = self.loader() {
+            loader.tcx = false;
+        }
+    }
+
+    /// Whether frames of several buffers are taken, where XDP meters (kernel 5.18 and newer).
+    pub fn takes_fragments(&self) -> bool {
+        self.loaded.fragments
+    }
+
     /// The sizes that were decided within the memory limit.
     pub fn sizes(&self) -> &Sizes {
-        &self.sizes
+        &self.loaded.sizes
     }
 
     /// Sends packets to the other generation and, as `flip` says, waits until no program writes to the
@@ -178,15 +288,12 @@ impl Kernel {
 
     /// How wide the entries of the flow maps are.
     pub fn width(&self) -> Width {
-        match self.flows {
-            FlowMaps::Default(_) => Width::Default,
-            FlowMaps::Wide(_) => Width::Wide,
-        }
+        self.loaded.width
     }
 
     /// The flow map of a CPU in this generation; `None` for a CPU that was offline at load.
     pub fn flow_map(&self, generation: Generation, cpu: u32) -> Option<BorrowedFd<'_>> {
-        self.flows.of(generation, cpu, self.cpus)
+        self.flows.of(generation, cpu, self.loaded.cpus)
     }
 
     /// Both kernel clocks, read by a program at one instant.
@@ -194,11 +301,10 @@ impl Kernel {
     /// # Errors
     /// The test run or the map read failed.
     pub fn read_clock(&mut self) -> Result<ClockReading, KernelError> {
-        let program = entry_point::xdp(&mut self.ebpf, names::PROGRAM_CLOCK)?;
         // The kernel asks for a whole Ethernet header.
         let frame = [0; 64];
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
-        program.test_run(options).map_err(|source| KernelError::Clock { source })?;
+        bpf_call::test_run(self.clock_program.as_fd(), &frame)
+            .map_err(|source| KernelError::Clock { source })?;
         let octets = self.clock.get(&0, 0).map_err(|source| KernelError::ClockMap { source })?;
         Ok(bytemuck::pod_read_unaligned(&octets))
     }
@@ -220,55 +326,21 @@ impl Kernel {
         passed
     }
 
-    /// How many instructions the verifier walked through for each loaded program (kernel 5.16); it gives
-    /// up at a million.
+    /// How many instructions the verifier walked through for each program that this process has loaded (kernel 5.16);
+    /// it gives up at a million.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn verified_instructions(&self) -> Result<Vec<(String, Option<u32>)>, ProgramError> {
-        let mut counts = Vec::new();
-        for (name, program) in self.ebpf.programs() {
-            match program.info() {
-                Ok(info) => counts.push((name.to_owned(), info.verified_instruction_count())),
-                Err(ProgramError::NotLoaded) => {}
-                Err(error) => return Err(error),
-            }
+        match &self.programs {
+            Programs::Here(loader) => loader.verified_instructions(),
+            Programs::There(_) | Programs::Gone => Ok(Vec::new()),
         }
-        for (entry, classifier) in &self.classifiers {
-            let name = format!("{} before {}", object::PROGRAM, entry.name(self.width()));
-            counts.push((name, classifier.verified_instructions()?));
-        }
-        Ok(counts)
     }
 
     /// The id of the program that is attached by XDP, as netlink shows it on an interface.
-    pub fn xdp_program(&mut self) -> Option<u32> {
-        match self.program_at(self.xdp)? {
-            Program::Xdp(program) => program.info().ok().map(|info| info.id()),
-            _ => None,
-        }
-    }
-
-    /// Loads what packets come to there: the meter, and the filter before it.
-    fn load_at(&mut self, entry: EntryPoint) -> Result<(), KernelError> {
-        let meter = entry.name(self.width());
-        entry_point::load(&mut self.ebpf, meter)?;
-        let Some(filter) = &self.filter else { return Ok(()) };
-        if !self.classifiers.iter().any(|(at, _)| *at == entry) {
-            entry_point::load(&mut self.ebpf, entry.filtered())?;
-            let ends = Ends::of(&self.ebpf, meter, entry.filtered())?;
-            self.classifiers.push((entry, Classifier::load(filter, entry.hook(), &ends)?));
-        }
-        Ok(())
-    }
-
-    /// What packets come to there, once it is loaded: the filter, or the meter where there is none.
-    fn program_at(&mut self, entry: EntryPoint) -> Option<&mut Program> {
-        let name = entry.name(self.width());
-        match self.classifiers.iter_mut().find(|(at, _)| *at == entry) {
-            Some((_, classifier)) => classifier.program(),
-            None => self.ebpf.program_mut(name),
-        }
+    pub fn xdp_program(&self) -> Option<u32> {
+        self.loaded.xdp_program
     }
 
     /// What this socket sends is left out from now on, where that was asked for at load: to be called before its first
@@ -293,11 +365,12 @@ impl Kernel {
         self.own_export != OwnExport::LeftOut || matches!(hook, Hook::NativeXdp | Hook::GenericXdp)
     }
 
-    /// The program's log, to be flushed when it is readable; empty unless `explain` was asked for.
-    ///
-    /// # Errors
-    /// Its ring buffer cannot be opened.
-    pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn Log>, KernelError> {
-        EbpfLogger::init(&mut self.ebpf).map_err(|source| KernelError::Log { source })
+    /// Passes on to the log what the programs tell of packets that they refuse, where `explain` was asked for.
+    pub fn flush_log(&mut self) {
+        match &mut self.programs {
+            Programs::Here(loader) => loader.flush_log(),
+            Programs::There(process) => process.flush_log(),
+            Programs::Gone => {}
+        }
     }
 }

@@ -5,19 +5,17 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
-};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use netflow_common::{FlowKey, names};
+use serde::{Deserialize, Serialize};
 
-use super::{KernelError, load::take};
+use super::{KernelError, handed_over::Descriptors};
 
 /// Sockets that can be told apart, of 112 octets each.
 pub(super) const SOCKETS: u32 = 1024;
 
 /// Which messages of this exporter are left out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum OwnExport {
     /// None: they are metered like other packets.
     #[default]
@@ -58,9 +56,14 @@ pub(super) struct OwnExportMaps {
 }
 
 impl OwnExportMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let (ports, sockets) = (take(ebpf, names::MAP_OWN_PORTS)?, take(ebpf, names::MAP_OWN_EXPORT)?);
-        Ok(Self { ports, sockets, known: BTreeSet::new() })
+    pub(super) fn open(descriptors: &mut Descriptors) -> Result<Self, KernelError> {
+        let ports = descriptors.open(names::MAP_OWN_PORTS)?;
+        Ok(Self { ports, sockets: descriptors.open(names::MAP_OWN_EXPORT)?, known: BTreeSet::new() })
+    }
+
+    /// Those that are left out.
+    pub(super) fn known(&self) -> impl Iterator<Item = SessionSocket> {
+        self.known.iter().copied()
     }
 
     /// Messages of this session are left out from now on.

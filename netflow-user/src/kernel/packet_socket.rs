@@ -5,14 +5,22 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-/// Makes a packet socket a member of the interface's promiscuous listeners (packet(7)).
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+/// A packet socket that receives nothing (protocol 0) and keeps the interface in promiscuous mode (packet(7)).
 ///
 /// # Errors
-/// What setsockopt(2) says.
-pub fn join_promiscuous(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+/// What socket(2) and setsockopt(2) say.
+pub fn promiscuous_socket(index: u32) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    join(socket.as_fd(), index)?;
+    Ok(socket)
+}
+
+fn join(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     let request = libc::packet_mreq {
         mr_ifindex: i32::try_from(index).map_err(io::Error::other)?,
         mr_type: libc::PACKET_MR_PROMISC as u16,

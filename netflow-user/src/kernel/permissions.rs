@@ -75,8 +75,8 @@ pub(super) fn check() -> Result<KernelVersion, KernelError> {
 }
 
 /// Before 5.11 maps count as locked memory, of which a process may have 64 KiB by default.
-pub(super) fn lift_memory_limit(version: KernelVersion) {
-    if version < (KernelVersion { major: 5, minor: 11 }) {
+pub fn lift_memory_limit() {
+    if KernelVersion::running().is_none_or(|version| version < KernelVersion { major: 5, minor: 11 }) {
         let unlimited = Rlimit { current: None, maximum: None };
         // Without CAP_SYS_RESOURCE it stays as it is; the map that does not fit says so.
         let _ = setrlimit(Resource::Memlock, unlimited);

@@ -3,18 +3,21 @@
 //! A link ends with the process. A filter does not: it is removed in order, and what an agent that was killed
 //! left is replaced at the next start. The same with the qdisc: made where there is none, removed if it is empty.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-    links::FdLink,
+    ProgramError, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
 };
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socket_with, sockopt,
 };
 
-use super::error::os_error;
+use super::bpf_call::{self, LinkPlace};
 
 /// Filters of a lower priority come first; this is the lowest.
 const FIRST: u16 = 1;
@@ -25,16 +28,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum TcLink {
     /// Kernel 6.6 and newer.
-    Tcx(#[expect(dead_code, reason = "it is there to be dropped")] FdLink),
+    Tcx(OwnedFd),
     /// Older kernels. The filter goes first, then the qdisc.
     Clsact {
-        #[expect(dead_code, reason = "it is there to be dropped")]
-        filter: SchedClassifierLink,
+        filter: TcFilter,
         /// Where this agent, or one that was killed, made it.
         qdisc: Option<Clsact>,
         /// A filter that was left by an agent that was killed is replaced.
         replaced: bool,
     },
+}
+
+/// A filter of the clsact qdisc; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct TcFilter(SchedClassifierLink);
+
+impl TcFilter {
+    /// The same with another program. On an error there is none any more.
+    pub(super) fn moved_to(self, program: &mut SchedClassifier) -> Result<Self, ProgramError> {
+        let id = program.attach_to_link(self.0)?;
+        Ok(Self(program.take_link(id)?))
+    }
 }
 
 /// Why a TC program cannot be attached.
@@ -43,6 +57,8 @@ pub(super) enum TcFailure {
     Gone,
     /// What the kernel says.
     Program(ProgramError),
+    /// The same of a link.
+    Link(io::Error),
 }
 
 impl From<ProgramError> for TcFailure {
@@ -58,25 +74,22 @@ pub(super) fn attach(
     names: [&str; 3],
     interface: &str,
     index: u32,
-    direction: TcAttachType,
+    egress: bool,
     tcx: bool,
 ) -> Result<TcLink, TcFailure> {
     if index_of(interface) != Some(index) {
         return Err(TcFailure::Gone);
     }
     if tcx {
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        match program.attach_with_options(interface, direction, options) {
-            Ok(id) => {
-                let link = program.take_link(id)?;
-                let link = FdLink::try_from(link).map_err(|_| ProgramError::UnexpectedProgramType)?;
-                return Ok(TcLink::Tcx(link));
-            }
+        let place = if egress { LinkPlace::TcxEgress } else { LinkPlace::TcxIngress };
+        match bpf_call::link_create(program.fd()?.as_fd(), index, place) {
+            Ok(link) => return Ok(TcLink::Tcx(link)),
             // A kernel that is new enough, and was built without it.
-            Err(error) if matches!(os_error(&error), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
+            Err(error) => return Err(TcFailure::Link(error)),
         }
     }
+    let direction = if egress { TcAttachType::Egress } else { TcAttachType::Ingress };
     let made = match tc::qdisc_add_clsact(interface) {
         Ok(()) => true,
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => false,
@@ -97,27 +110,7 @@ pub(super) fn attach(
     }
     let options = TcAttachOptions::Netlink(NlOptions { priority: FIRST, ..NlOptions::default() });
     let id = program.attach_with_options(interface, direction, options)?;
-    Ok(TcLink::Clsact { filter: program.take_link(id)?, qdisc, replaced })
-}
-
-impl TcLink {
-    /// Which of the two it is.
-    pub(super) const fn is_tcx(&self) -> bool {
-        matches!(self, Self::Tcx(_))
-    }
-
-    /// Whether it took the place of a filter that an agent had left.
-    pub(super) const fn replaced(&self) -> bool {
-        matches!(self, Self::Clsact { replaced: true, .. })
-    }
-
-    /// Hands over the qdisc, which is to be dropped after all filters of the interface.
-    pub(super) fn take_qdisc(&mut self) -> Option<Clsact> {
-        match self {
-            Self::Clsact { qdisc, .. } => qdisc.take(),
-            Self::Tcx(_) => None,
-        }
-    }
+    Ok(TcLink::Clsact { filter: TcFilter(program.take_link(id)?), qdisc, replaced })
 }
 
 fn index_of(interface: &str) -> Option<u32> {

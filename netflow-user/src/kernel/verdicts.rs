@@ -41,11 +41,13 @@ impl fmt::Display for Verdict {
 }
 
 impl Kernel {
-    /// Loads every program that is not loaded yet, with this meter's settings; the verdicts come by name.
+    /// Loads every program that is not loaded yet, with this meter's settings; the verdicts come by name. None where
+    /// another process has the programs.
     pub fn try_every_program(&mut self) -> Vec<Verdict> {
         let running = KernelVersion::running().unwrap_or(KernelVersion::OLDEST);
         let mut verdicts = Vec::new();
-        for (name, program) in self.ebpf.programs_mut() {
+        let Some(loader) = self.loader() else { return verdicts };
+        for (name, program) in loader.ebpf.programs_mut() {
             let needs = first_kernel(name);
             let outcome = if running < needs {
                 Outcome::Needs(needs)

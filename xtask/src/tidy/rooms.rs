@@ -18,7 +18,7 @@ struct Rule {
 
 const STAGES: [&str; 4] = ["drain", "flow_cache", "message", "transport"];
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         files: &["netflow-common/src/"],
         except: &[],
@@ -107,6 +107,24 @@ const RULES: [Rule; 13] = [
         ],
         tests_may: false,
         why: "control knows the words of questions and answers, records and books, and not the line",
+    },
+    Rule {
+        files: &["netflow-user/src/kernel/", "netflow-user/src/privileges/"],
+        except: &[],
+        must_not_use: &[
+            "netflow_user::agent",
+            "netflow_user::capture",
+            "netflow_user::collect",
+            "netflow_user::config",
+            "netflow_user::drain",
+            "netflow_user::flow_cache",
+            "netflow_user::message",
+            "netflow_user::record",
+            "netflow_user::route",
+            "netflow_user::transport",
+        ],
+        tests_may: false,
+        why: "what keeps privileges knows no packet, no flow and no peer",
     },
     Rule {
         files: &["netflow-user/src/transport/"],
