@@ -228,7 +228,7 @@ pub async fn run(mut config: RunConfig, sources: Sources, parted: &Parted) -> Re
     let early = tokio::select! {
         () = terminated => None,
         () = privileged_ended => {
-            // The links are gone with it; what was metered before is not.
+            // Nobody can attach or load any more. What was metered is exported.
             without_privileges = Some(AgentError::PrivilegedProcessEnded);
             None
         }

@@ -21,14 +21,16 @@ use super::User;
 const RULES: ABI = ABI::V5;
 
 /// What is read to look up names, users, certificates and CPUs, and to load what does it.
-const READ: [&str; 28] = [
+const READ: [&str; 30] = [
     "/etc/ca-certificates",
+    "/etc/ethers",
     "/etc/gai.conf",
     "/etc/group",
     "/etc/host.conf",
     "/etc/hosts",
     "/etc/ld.so.cache",
     "/etc/localtime",
+    "/etc/networks",
     "/etc/nsswitch.conf",
     "/etc/passwd",
     "/etc/pki",

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, open},
@@ -84,13 +84,19 @@ pub fn part(needs: &Needs) -> Result<Parted, PrivilegesError> {
     let part = |source| PrivilegesError::Part { source };
     let (ours, theirs) = UnixStream::pair().map_err(part)?;
     let agent = getpid();
-    let child = match fork::fork().map_err(part)? {
-        Forked::Child => {
+    // The agent's end is what ends the other process: a signal to all of its group is the agent's alone, from the
+    // first moment on.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| part(error.into()))?;
+    let child = match fork::fork() {
+        Ok(Forked::Child) => {
             drop(ours);
             keep_privileges(&theirs, agent, needs.tap)
         }
-        Forked::Parent(child) => child,
+        Ok(Forked::Parent(child)) => Ok(child),
+        Err(error) => Err(error),
     };
+    before.thread_set_mask().map_err(|error| part(error.into()))?;
+    let child = child.map_err(part)?;
     drop(theirs);
     let ended = pidfd_open(child, PidfdFlags::empty()).map_err(|error| part(error.into()))?;
     let process = PrivilegedProcess::new(ours).map_err(part)?;
@@ -176,10 +182,6 @@ fn has_ended(process: &OwnedFd, within: Duration) -> bool {
 
 /// The privileged process, to its end.
 fn keep_privileges(socket: &UnixStream, agent: Pid, tap: bool) -> ! {
-    // The agent's end is what ends this process: a signal to all of its group is the agent's alone.
-    if let Err(error) = SigSet::all().thread_block() {
-        debug!("the privileged process takes signals: {error}");
-    }
     // What the agent writes to ends with the agent.
     if let Ok(null) = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);
