@@ -166,7 +166,7 @@ impl Link {
     /// The protocol that its packets state in their IP headers, if it has a socket (IANA, Protocol Numbers).
     pub fn protocol_identifier(&self) -> Option<u8> {
         match self {
-            Self::Tcp(transport) => Some(if transport.tells_what_arrived() { 6 } else { 132 }),
+            Self::Tcp(transport) => Some(if transport.is_sctp() { 132 } else { 6 }),
             Self::Udp(_) | Self::Dtls(_) => Some(17),
             Self::File(_) | Self::Json(_) => None,
         }
@@ -179,13 +179,13 @@ impl Link {
 
     /// Whether it tells what has arrived, so that what has not can go again.
     pub fn is_reliable(&self) -> bool {
-        matches!(self, Self::Tcp(transport) if transport.tells_what_arrived())
+        matches!(self, Self::Tcp(_))
     }
 
     /// Whether Data Records that were discarded before they could go are missing in the Sequence Numbers: on SCTP
     /// (RFC 7011 section 10.2).
     pub fn leaves_gaps(&self) -> bool {
-        matches!(self, Self::Tcp(transport) if !transport.tells_what_arrived())
+        matches!(self, Self::Tcp(transport) if transport.is_sctp())
     }
 
     /// Whether messages can be sent now.

@@ -1,8 +1,5 @@
 //! SCTP by the kernel's sockets, one-to-one style (RFC 6458 section 4): written to like a connection, with what one write
 //! sends being one user message, in order and reliable, on stream 0 (RFC 7011 section 10.2).
-//!
-//! The kernel does not tell how much a peer has acknowledged without options that no library has a safe word for, so messages
-//! count as sent when the socket takes them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

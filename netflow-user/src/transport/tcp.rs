@@ -2,7 +2,7 @@
 //!
 //! What the socket has accepted may still be lost with the connection. The kernel tells how much of it the peer's kernel has
 //! acknowledged, so a message counts as delivered when its last octet is, and what is not goes again over the
-//! next connection. (What a collector does with octets that its kernel acknowledged, TCP cannot tell.)
+//! next connection. (What a collector does with octets that its kernel acknowledged, TCP and SCTP cannot tell.)
 
 use std::{
     collections::hash_map::RandomState,
@@ -31,7 +31,7 @@ use super::{
     resolver::Resolver,
     sctp,
     tls::TlsClient,
-    unacknowledged::unacknowledged,
+    unacknowledged::{unacknowledged, unacknowledged_by_sctp},
 };
 use crate::time::MonotonicNanos;
 
@@ -91,10 +91,11 @@ struct Connection {
     socket: OwnedFd,
     /// Octets that the socket has accepted.
     written: Arc<AtomicU64>,
-    /// The kernel tells how many of them have arrived.
-    tells: bool,
+    is_sctp: bool,
     /// What was acknowledged when that was last told.
     told: u64,
+    /// Since when nothing more of what has not been is acknowledged.
+    stands_still: Option<MonotonicNanos>,
     local: SocketAddr,
     peer: SocketAddr,
 }
@@ -126,9 +127,9 @@ impl TcpTransport {
         self.message_size.unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// Whether the kernel tells what has arrived.
-    pub fn tells_what_arrived(&self) -> bool {
-        self.destination.transport != TransportKind::Sctp
+    /// Whether its connections are associations of SCTP.
+    pub fn is_sctp(&self) -> bool {
+        self.destination.transport == TransportKind::Sctp
     }
 
     /// Whether messages can be sent now.
@@ -178,17 +179,17 @@ impl TcpTransport {
         let State::Connected(connection) = &mut self.state else {
             return Err(self.lost(io::ErrorKind::NotConnected.into()));
         };
-        let tells = connection.tells;
+        let is_sctp = connection.is_sctp;
         let sending = async {
             connection.stream.write_all(message).await?;
             connection.stream.flush().await
         };
-        let result = if tells {
-            sending.await
-        } else {
-            // TCP's socket notices by itself.
+        let result = if is_sctp {
             let result = tokio::time::timeout(self.destination.options.timeout, sending).await;
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        } else {
+            // TCP's socket notices by itself.
+            sending.await
         };
         result.map_err(|source| self.lost(source))
     }
@@ -197,6 +198,12 @@ impl TcpTransport {
     pub fn give_up(&mut self, now: MonotonicNanos) -> Duration {
         if let State::Waiting(due) = self.state {
             return due.since(now);
+        }
+        if let State::Connected(connection) = &self.state
+            && connection.is_sctp
+        {
+            // The kernel is not to go on with what goes over another association.
+            let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
         }
         let wait = wait(self.destination.options.retry, self.failures);
         let due = self.last_attempt.map_or(now, |last| last.plus(wait)).max(now);
@@ -250,8 +257,11 @@ impl TcpTransport {
                             return Event::Disconnected(self.lost(source));
                         }
                         () = tokio::time::sleep(ACKNOWLEDGEMENT), if is_waiting => {
-                            connection.told = connection.acknowledged();
-                            return Event::Acknowledged;
+                            let timeout = self.destination.options.timeout;
+                            return match connection.look(clock(), timeout) {
+                                Ok(()) => Event::Acknowledged,
+                                Err(source) => Event::Disconnected(self.lost(source)),
+                            };
                         }
                         () = moved(&mut self.resolver, peer, &clock), if !self.is_leaving => {
                             tracing::info!("collector {}: {peer} is no longer its address", self.destination);
@@ -291,12 +301,25 @@ impl Drop for TcpTransport {
 impl Connection {
     fn acknowledged(&self) -> u64 {
         let written = self.written.load(Ordering::Relaxed);
-        if !self.tells {
-            return written;
+        if self.is_sctp {
+            let waiting = unacknowledged_by_sctp(&self.socket);
+            return waiting.map_or(self.told, |waiting| written.saturating_sub(waiting).max(self.told));
         }
         // A socket that cannot be asked has no say in what is delivered.
         let waiting = unacknowledged(&self.socket).unwrap_or(written);
         written.saturating_sub(waiting)
+    }
+
+    /// Looks what has been acknowledged. An error says that the peer is dead: of TCP the socket says so.
+    fn look(&mut self, now: MonotonicNanos, timeout: Duration) -> io::Result<()> {
+        let acknowledged = self.acknowledged();
+        if acknowledged > self.told || acknowledged == self.written.load(Ordering::Relaxed) {
+            self.stands_still = None;
+        } else if self.is_sctp && now.since(*self.stands_still.get_or_insert(now)) >= timeout {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.told = acknowledged;
+        Ok(())
     }
 
     /// Completes when the peer closes. Collectors say nothing; what they say is not read for its meaning.
@@ -350,8 +373,8 @@ async fn connect(destination: &Destination) -> Result<Connection, TransportError
 
 async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Connection, TransportError> {
     let failed = |source| TransportError::Connect { peer, source };
-    let tells = destination.transport != TransportKind::Sctp;
-    let socket = if tells { socket(destination, peer) } else { sctp::socket(peer) }.map_err(failed)?;
+    let is_sctp = destination.transport == TransportKind::Sctp;
+    let socket = if is_sctp { sctp::socket(peer) } else { socket(destination, peer) }.map_err(failed)?;
     destination.options.socket.apply(&socket, peer)?;
     let connecting = TcpSocket::from_std_stream(socket.into()).connect(peer);
     let stream = match tokio::time::timeout(destination.options.timeout, connecting).await {
@@ -366,7 +389,7 @@ async fn connect_to(destination: &Destination, peer: SocketAddr) -> Result<Conne
         TransportKind::Tls => Box::new(TlsClient::new(destination)?.connect(stream, peer).await?),
         _ => Box::new(stream),
     };
-    Ok(Connection { stream, socket, written, told: 0, tells, local, peer })
+    Ok(Connection { stream, socket, written, is_sctp, told: 0, stands_still: None, local, peer })
 }
 
 /// A socket that notices within the destination's timeout that its peer is gone (TCP-CONN-6).
