@@ -21,39 +21,47 @@ pub(super) fn is_counter(element: E) -> bool {
     [PACKETS, OCTETS, LAYER2_OCTETS].concat().contains(&element)
 }
 
-/// What the counters of a template hold at most.
+/// What the counters of a template hold at most: packets, octets, octets of frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limits {
-    packets: u64,
-    octets: u64,
-    layer2_octets: u64,
+    /// The least of all.
+    least: u64,
+    forward: [u64; 3],
+    /// Of the packets from destination to source.
+    reverse: [u64; 3],
 }
 
 impl Limits {
     /// Those of a template with these fields.
     pub fn of(fields: &[Field]) -> Self {
-        let most = |elements: [E; 2]| {
-            let counters = fields.iter().filter(|field| elements.contains(&field.element));
+        let most = |element: E| {
+            let counters = fields.iter().filter(|field| field.element == element);
             counters.map(|field| largest(field.length)).min().unwrap_or(u64::MAX)
         };
-        Self { packets: most(PACKETS), octets: most(OCTETS), layer2_octets: most(LAYER2_OCTETS) }
+        let of = |way: usize| [PACKETS[way], OCTETS[way], LAYER2_OCTETS[way]].map(most);
+        Self::new(of(0), of(1))
+    }
+
+    fn new(forward: [u64; 3], reverse: [u64; 3]) -> Self {
+        let least = forward.into_iter().chain(reverse).fold(u64::MAX, u64::min);
+        Self { least, forward, reverse }
     }
 
     /// Data Records that a Flow Record needs.
     pub fn parts_of(&self, record: &FlowRecord) -> u64 {
-        if self.packets.min(self.octets).min(self.layer2_octets) == u64::MAX {
+        if self.least == u64::MAX {
             return 1;
         }
-        let of = |record: &FlowRecord| {
+        let of = |record: &FlowRecord, limits: &[u64; 3]| {
             let layer2_octets = record.extras.as_ref().map_or(0, |extras| extras.counters.layer2_octets);
-            [
-                record.counters.packets.div_ceil(self.packets),
-                record.counters.octets.div_ceil(self.octets),
-                layer2_octets.div_ceil(self.layer2_octets),
-            ]
+            let counters = [record.counters.packets, record.counters.octets, layer2_octets];
+            counters
+                .into_iter()
+                .zip(limits)
+                .fold(1, |parts, (value, limit)| parts.max(value.div_ceil(*limit)))
         };
-        let reverse = record.reverse.as_deref().map_or([1; 3], of);
-        of(record).into_iter().chain(reverse).fold(1, u64::max)
+        let reverse = record.reverse.as_deref().map_or(1, |reverse| of(reverse, &self.reverse));
+        of(record, &self.forward).max(reverse)
     }
 }
 
@@ -94,7 +102,7 @@ mod tests {
     #[test]
     fn parts_fit_and_add_up_to_the_flow() {
         // TYPE-RSE-3
-        let limits = Limits { packets: u64::MAX, octets: largest(4), layer2_octets: u64::MAX };
+        let limits = Limits::new([u64::MAX, largest(4), u64::MAX], [u64::MAX; 3]);
         for (octets, expected) in [(0, 1), (1, 1), (0xffff_ffff, 1), (0x1_0000_0000, 2), (9_000_000_000, 3)] {
             let counters = FlowCounters { packets: 1_000_003, octets, ..FlowCounters::default() };
             let (key, reason) = (FlowKey::default(), FlowEndReason::IdleTimeout);
@@ -109,8 +117,22 @@ mod tests {
     }
 
     #[test]
+    fn a_direction_without_a_short_field_takes_no_part_of_its_own() {
+        let counters = |octets| FlowCounters { packets: 9, octets, ..FlowCounters::default() };
+        let record = |octets| {
+            let (key, reason) = (FlowKey::default(), FlowEndReason::IdleTimeout);
+            FlowRecord::new(key, counters(octets), reason, &Instant::default())
+        };
+        let reverse = Some(Box::new(record(9 << 32)));
+        let biflow = FlowRecord { reverse, ..record(5000) };
+        let short = [u64::MAX, largest(4), u64::MAX];
+        assert_eq!(Limits::new(short, [u64::MAX; 3]).parts_of(&biflow), 1);
+        assert_eq!(Limits::new(short, short).parts_of(&biflow), 10);
+    }
+
+    #[test]
     fn counters_in_full_are_never_split() {
-        let limits = Limits { packets: u64::MAX, octets: u64::MAX, layer2_octets: u64::MAX };
+        let limits = Limits::new([u64::MAX; 3], [u64::MAX; 3]);
         let counters = FlowCounters { packets: u64::MAX, octets: u64::MAX, ..FlowCounters::default() };
         let reason = FlowEndReason::IdleTimeout;
         let record = FlowRecord::new(FlowKey::default(), counters, reason, &Instant::default());
