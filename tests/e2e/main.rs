@@ -23,3 +23,4 @@ mod sys_up_time;
 mod timeouts;
 mod top;
 mod traffic_control;
+mod way_out;
