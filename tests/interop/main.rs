@@ -11,6 +11,7 @@ mod decapsulated;
 mod facts;
 mod file;
 mod files;
+mod interfaces;
 mod judge;
 mod matrix;
 mod presets;
