@@ -43,6 +43,10 @@ const INIT_FIXED: usize = 20;
 pub struct Chunk {
     /// The port that it went to.
     pub to: u16,
+    /// DiffServ code point of its packet.
+    pub dscp: u8,
+    /// Time To Live of its packet.
+    pub ttl: u8,
     /// Its type.
     pub kind: u8,
     /// Its flags.
@@ -111,11 +115,12 @@ fn chunks_of(packet: &[u8]) -> Vec<Chunk> {
     }
     let Some(&[.., c, d]) = packet.get(header..header + 4) else { return chunks };
     let to = u16::from_be_bytes([c, d]);
+    let (dscp, ttl) = (packet[1] >> 2, packet[8]);
     let mut rest = packet.get(header + HEADER..).unwrap_or_default();
     while let [kind, flags, a, b, ..] = *rest {
         let length = usize::from(u16::from_be_bytes([a, b]));
         let Some(octets) = rest.get(..length).filter(|octets| octets.len() >= 4) else { break };
-        chunks.push(Chunk { to, kind, flags, octets: octets.to_vec() });
+        chunks.push(Chunk { to, dscp, ttl, kind, flags, octets: octets.to_vec() });
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     chunks
@@ -129,7 +134,8 @@ mod tests {
     fn chunks_and_parameters_are_told_apart() {
         let init = [&[INIT, 0, 0, 28][..], &[9; 16], &[0xc0, 0, 0, 4, 0x80, 8, 0, 4]].concat();
         let data = [&[DATA, 3, 0, 18][..], &[9; 14], &[0, 0]].concat();
-        let mut packet = [&[0x45; 1][..], &[0; 8], &[IPPROTO_SCTP], &[0; 10]].concat();
+        let mut packet =
+            [&[0x45; 1][..], &[46 << 2 | 1, 0, 0, 0, 0, 0, 0, 7], &[IPPROTO_SCTP], &[0; 10]].concat();
         packet.extend([0, 1, 0x12, 0x83, 0, 0, 0, 0, 0, 0, 0, 0]);
         let packet = [packet, data, init].concat();
         let chunks = chunks_of(&packet);
@@ -138,6 +144,7 @@ mod tests {
             [(4739, DATA), (4739, INIT)]
         );
         assert_eq!((chunks[0].flags, chunks[0].octets.len()), (3, 18));
+        assert_eq!((chunks[1].dscp, chunks[1].ttl), (46, 7));
         assert_eq!(chunks[1].parameters(), [FORWARD_TSN_SUPPORTED, 0x8008]);
         assert_eq!(chunks_of(&packet[..20]), []);
     }

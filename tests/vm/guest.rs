@@ -312,7 +312,7 @@ fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
     let directory = tempfile::tempdir()?;
     let capture = directory.path().join("flows.pcap");
     captures::write(&capture, frames, Duration::from_millis(1))?;
-    let stopped = AgentProcess::read(&namespace, &capture, &["-c", "sctp://127.0.0.1"])?;
+    let stopped = AgentProcess::read(&namespace, &capture, &["-c", "sctp://127.0.0.1?dscp=46&ttl=7"])?;
     ensure!(stopped.exit_code == Some(0), "the agent failed: {}", stopped.stderr);
     let ledger = stopped.ledger.context("the agent left no books")?;
     let sent = ledger.number("/destinations/0/sent/records")?;
@@ -331,6 +331,9 @@ fn over_sctp(frames: &[Vec<u8>]) -> Result<usize> {
     let data = of(sctp_capture::DATA).filter(|chunk| chunk.to == 4739).count();
     ensure!(data >= messages.len(), "{data} DATA chunks of {} messages", messages.len());
     ensure!(of(sctp_capture::DATA).all(|chunk| chunk.flags & sctp_capture::UNORDERED == 0), "out of order");
+    let marks: Vec<_> =
+        chunks.iter().filter(|chunk| chunk.to == 4739).map(|chunk| (chunk.dscp, chunk.ttl)).collect();
+    ensure!(marks.iter().all(|marks| *marks == (46, 7)), "other DSCP or TTL: {marks:?}");
     ensure!(of(sctp_capture::FORWARD_TSN).count() == 0, "a message was skipped");
     let ends = [sctp_capture::SHUTDOWN, sctp_capture::SHUTDOWN_COMPLETE, sctp_capture::ABORT];
     let ends = ends.map(|kind| of(kind).count() > 0);
