@@ -2,14 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tests::agent::{AgentProcess, Signal};
 use tests::frames::{frame, udp};
-use tests::judges::{IPFIX, NETFLOW_V9, Nfcapd, Tshark};
+use tests::judges::{IPFIX, NETFLOW_V9, Netflume, Nfacctd, Nfcapd, Tshark};
 use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
 use tests::raw::RawSender;
 
 const PACKETS: u64 = 2000;
+/// Where pmacct and netflume listen.
+const PMACCT: u16 = 4001;
+const NETFLUME: u16 = 4002;
 
 /// What one run with `--sampling` gave.
 struct Sampled {
@@ -17,6 +20,8 @@ struct Sampled {
     sampled_out: u64,
     /// What nfdump makes of it.
     collected: [u64; 2],
+    /// The rates that pmacct and netflume tell of each row, or record, and their packets, not multiplied.
+    told: [(Vec<u64>, u64); 2],
     /// What tshark finds: sampling intervals, algorithms, packets of records.
     intervals: Vec<String>,
     algorithms: Vec<String>,
@@ -27,9 +32,19 @@ fn run(sampling: &str) -> Result<Sampled> {
     let lab = Lab::new(LabOptions::default())?;
     let ports = [NETFLOW_V9.1, IPFIX.1];
     let [v9, ipfix] = ports.map(|port| Nfcapd::start(&lab.monitor, (Ipv4Addr::LOCALHOST, port).into()));
-    let tshark = Tshark::start(&lab.monitor, "lo", "udp and dst portrange 2000-5000")?;
-    let urls = [format!("udp://127.0.0.1:{}?protocol=v9", ports[0]), format!("udp://127.0.0.1:{}", ports[1])];
-    let arguments = ["-i", MONITOR_INTERFACE, "--sampling", sampling, "-c", &urls[0], "-c", &urls[1]];
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (pmacct, netflume) =
+        (Nfacctd::start(&lab.monitor, at(PMACCT))?, Netflume::start(&lab.monitor, at(NETFLUME))?);
+    let tshark =
+        Tshark::start(&lab.monitor, "lo", "udp and (dst portrange 2000-3000 or dst portrange 4700-4800)")?;
+    let urls = [
+        format!("udp://127.0.0.1:{}?protocol=v9", ports[0]),
+        format!("udp://127.0.0.1:{}", ports[1]),
+        format!("udp://127.0.0.1:{PMACCT}"),
+        format!("udp://127.0.0.1:{NETFLUME}"),
+    ];
+    let mut arguments = vec!["-i", MONITOR_INTERFACE, "--sampling", sampling];
+    urls.iter().for_each(|url| arguments.extend(["-c", url]));
     let agent = AgentProcess::start(&lab.monitor, &arguments)?;
     let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
     let to: SocketAddr = (Ipv4Addr::new(10, 2, 0, 2), 53).into();
@@ -48,11 +63,19 @@ fn run(sampling: &str) -> Result<Sampled> {
     };
     let ledger = stopped.ledger.unwrap();
     ensure!(ledger.number("/packets/seen")? == PACKETS, "{}", ledger.0);
+    let (pmacct, netflume) = (pmacct.stop()?, netflume.stop()?);
+    ensure!(netflume.complaints.is_empty(), "{:?}", netflume.complaints);
+    let number = |value: &serde_json::Value| {
+        value.as_u64().or_else(|| value.as_str()?.parse().ok()).with_context(|| format!("no number: {value}"))
+    };
+    let rates = pmacct.rows.iter().map(|row| number(&row["sampling_rate"])).collect::<Result<_>>()?;
+    let packets_read = netflume.flows().iter().map(|flow| flow.packets).sum();
     let packets: Vec<u64> = of("cflow.packets")?.iter().map(|packets| packets.parse().unwrap()).collect();
     Ok(Sampled {
         metered: ledger.number("/packets/metered")?,
         sampled_out: ledger.number("/packets/sampled_out")?,
         collected: [v9?.stop()?.summary.packets, ipfix?.stop()?.summary.packets],
+        told: [(rates, pmacct.sum("packets")), (netflume.rates, packets_read)],
         intervals: of("cflow.sampling_interval")?,
         algorithms: of("cflow.selector_algorithm")?,
         exported: packets.iter().sum(),
@@ -70,6 +93,10 @@ fn collectors_learn_the_rate_before_the_records_and_multiply_by_it() {
         // To both, as they were metered.
         assert_eq!(sampled.exported, 2 * sampled.metered, "{sampling}");
         assert_eq!(sampled.collected, [sampled.metered * rate; 2], "{sampling}");
+        for (rates, packets) in &sampled.told {
+            assert!(!rates.is_empty() && rates.iter().all(|told| *told == rate), "{sampling}: {rates:?}");
+            assert_eq!(*packets, sampled.metered, "{sampling}");
+        }
         assert!(sampled.intervals.len() >= 2, "{sampling}");
         assert!(sampled.intervals.iter().all(|interval| *interval == rate.to_string()), "{sampling}");
         let in_other_form = |algorithm: &String| u64::from_str_radix(algorithm.trim_start_matches("0x"), 16);
