@@ -32,8 +32,8 @@ pub use self::{
     output::{Log, Output},
     sources::{Effective, NO_FILE, Origin, Refused, Setting, Typed, read},
     words::{
-        Clock, Direction, ExcludeOwnExport, Format, Fragments, LogFormat, LogLevel, OnOverload, Promiscuous,
-        Protocol, Routes, XdpMode,
+        Clock, Direction, ExcludeOwnExport, Format, Fragments, OnOverload, Promiscuous, Protocol, Routes,
+        XdpMode,
     },
 };
 

@@ -186,7 +186,7 @@ impl RunConfig {
                 kernel_memory: run.kernel_memory.unwrap_or_else(default_kernel_memory),
                 precise_clock: run.clock == cli::Clock::Precise,
                 tap,
-                explain: run.output.log.log_level >= cli::LogLevel::Debug,
+                explain: run.output.log.log_level >= crate::log::Level::Debug,
                 measure: measured.measure,
                 filter: filter(run.filter.as_deref())?,
                 own_connections: export.destinations.iter().any(Target::has_connections),

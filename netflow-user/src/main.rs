@@ -10,12 +10,9 @@ use std::{
 use netflow_user::{
     Decided,
     agent::chain,
-    cli::{
-        self, Command, ConfigCommand, DEFAULT_FILE, Log, LogFormat, LogLevel, NO_FILE, Refused, Typed,
-        defaults, shown,
-    },
+    cli::{self, Command, ConfigCommand, DEFAULT_FILE, NO_FILE, Refused, Typed, defaults, shown},
     config::{AskConfig, CollectConfig, DoctorConfig, ReadConfig, RunConfig, Sources},
-    log::LevelFilter,
+    log::{self, Form},
 };
 use tracing::info;
 
@@ -26,14 +23,14 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let Typed { cli, file, effective } = typed;
-    let log = cli.command.log();
-    let say: fn(&str) = match log.map(|log| log.log_format) {
-        Some(LogFormat::Json) => say_json,
-        Some(LogFormat::Text) | None => say_text,
+    let say = match cli.command.log().map(|log| log::start(log.log_level, log.log_format)) {
+        Some(Ok(Form::Json | Form::Journal)) => say_logged,
+        Some(Ok(Form::Auto | Form::Text)) | None => say_text,
+        Some(Err(error)) => {
+            say_text(&format!("cannot log to the journal: {error}"));
+            return ExitCode::FAILURE;
+        }
     };
-    if let Some(log) = log {
-        start_log(log);
-    }
     if let Some(file) = file {
         info!("configuration: {}", file.display());
     }
@@ -56,7 +53,11 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => DoctorConfig::new(*doctor).map(|config| Decided::Doctor(Box::new(config))),
     };
     match decided {
-        Ok(decided) => decided.run(say),
+        Ok(decided) => {
+            let ended = decided.run(say);
+            log::say_left_out(true);
+            ended
+        }
         Err(error) => {
             say(&chain(&error));
             ExitCode::from(2)
@@ -122,19 +123,7 @@ fn say_text(line: &str) {
     eprintln!("netflow: {}", line.replace(char::is_control, " "));
 }
 
-/// The same where every line is to be JSON.
-fn say_json(line: &str) {
+/// The same where it is to be JSON, or in the journal, as everything is.
+fn say_logged(line: &str) {
     tracing::error!("{line}");
-}
-
-/// The log goes to standard error: standard output belongs to flows.
-fn start_log(log: &Log) {
-    let level = match log.log_level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    netflow_user::log::start(level, log.log_format == LogFormat::Json);
 }

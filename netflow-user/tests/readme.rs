@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 use clap::CommandFactory as _;
 use netflow_common::{Loss, Note, Refusal};
 use netflow_user::{
-    cli::Cli,
+    cli::{self, Cli},
+    config::RunConfig,
     ledger::NotSent,
     message::{Group, Protocol, TemplateOptions, TemplateSet, template::AddressFamily},
 };
@@ -67,6 +68,25 @@ fn every_option_of_run_stands_in_readme_with_its_default() {
             "--{name} is missing in README"
         );
     }
+}
+
+#[test]
+fn every_configuration_in_readme_is_one_that_the_agent_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks: Vec<&str> =
+        README.split("```toml\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
+    for (at, block) in blocks.iter().enumerate() {
+        let file = directory.path().join(format!("{at}.toml"));
+        std::fs::write(&file, block).unwrap();
+        let arguments = ["netflow".into(), "run".into(), "--config".into(), file.into_os_string()];
+        let typed = cli::read(&arguments, |_| None).map_err(|error| error.to_string());
+        let cli::Command::Run(run) = typed.unwrap_or_else(|error| panic!("{error}: {block}")).cli.command
+        else {
+            panic!("another command");
+        };
+        RunConfig::new(*run).unwrap_or_else(|error| panic!("{error}: {block}"));
+    }
+    assert!(blocks.len() >= 5);
 }
 
 /// What one pair of columns of the field table says: (id, octets).

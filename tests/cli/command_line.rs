@@ -20,7 +20,7 @@ fn bad_command_lines_are_refused_in_one_line() {
         (&["run", "--protocol", "v8"], &["'v8'", "ipfix, v9"]),
         (&["run", "--format", "xml"], &["'xml'", "table, json"]),
         (&["run", "--log-level", "loud"], &["'loud'", "error, warn, info, debug, trace"]),
-        (&["run", "--log-format", "xml"], &["'xml'", "text, json"]),
+        (&["run", "--log-format", "xml"], &["'xml'", "auto, text, json, journal"]),
         (&["run", "--idle-timeout", "0"], &["an idle timeout of 0", "aggregated in the kernel"]),
         (&["run", "--idle-timeout", "0s"], &["an idle timeout of 0"]),
         (&["run", "--idle-timeout", "15"], &["--idle-timeout", "15s"]),

@@ -10,6 +10,7 @@ mod endings;
 mod files;
 mod following;
 mod interfaces;
+mod journal;
 mod json;
 mod least_privilege;
 mod output;

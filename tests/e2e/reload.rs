@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::agent::{AgentProcess, Signal};
+use tests::frames::{frame, udp};
 use tests::judges::{IPFIX, NETFLOW_V9, Panel, sequence_errors};
-use tests::lab::{Lab, LabOptions, MONITOR_INTERFACE};
+use tests::lab::{GENERATOR_INTERFACE, Lab, LabOptions, MONITOR_INTERFACE};
+use tests::raw::RawSender;
 use tests::trickle::{OnDrop, trickle};
 
 const RELOADS: usize = 1000;
@@ -156,5 +158,62 @@ fn a_configuration_that_cannot_be_applied_changes_nothing() -> Result<()> {
     let stopped = agent.stop(Signal::TERM)?;
     ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
     ensure!(stopped.ledger.context("no ledger")?.0["destinations"].as_array().map(Vec::len) == Some(2));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and a kernel that loads XDP"]
+fn addresses_are_anonymised_from_a_reload_on() -> Result<()> {
+    const FLOWS: u16 = 40;
+    let lab = Lab::new(LabOptions::default())?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("netflow.toml");
+    let begin = format!("interface = '{MONITOR_INTERFACE}'\nidle-timeout = '1s'\ndrain-interval = '50ms'\n");
+    let collectors = format!(
+        "[[collector]]\nurl = 'json://{}/flows'\n[[collector]]\nurl = 'udp://127.0.0.1:9'\n",
+        directory.path().display()
+    );
+    let rules = ["", "anonymise = ['ipv4=/24']\n", "anonymise = ['ipv4=/16', 'm0:ipv4=none']\n", ""];
+    fs::write(&file, format!("{begin}{collectors}"))?;
+    let file_name = file.to_str().context("a temporary directory whose name is no text")?;
+    let mut agent = AgentProcess::start(&lab.monitor, &["--config", file_name])?;
+    let sender = RawSender::open(&lab.generator, GENERATOR_INTERFACE)?;
+    for (round, rules) in rules.iter().enumerate() {
+        if round > 0 {
+            fs::write(&file, format!("{begin}{rules}{collectors}"))?;
+            let said = reload(&mut agent, round - 1)?;
+            ensure!(said.contains("anonymise is"), "{said}");
+        }
+        for flow in 0..FLOWS {
+            let from = (Ipv4Addr::new(10, 1, 7, 1), 1000 + flow).into();
+            sender.send(&frame(&udp(from, (Ipv4Addr::new(10, 2, 7, 2), 53).into(), &[0; 8])))?;
+        }
+        let records = usize::from(FLOWS) * (round + 1);
+        agent.wait_for_ledger("the flows of the round", |ledger| {
+            Ok(ledger.number("/records/total")? == records as u64)
+        })?;
+    }
+    let stopped = agent.stop(Signal::TERM)?;
+    ensure!(stopped.exit_code == Some(0), "{}", stopped.stderr);
+    let ledger = stopped.ledger.context("no ledger")?;
+    ensure!(ledger.0["balanced"] == true, "{}", ledger.0);
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for entry in fs::read_dir(directory.path())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            for line in fs::read_to_string(&path)?.lines() {
+                let flow: serde_json::Value = serde_json::from_str(line)?;
+                let text = |name: &str| flow[name].as_str().unwrap_or_default().to_owned();
+                seen.push((text("sourceIPv4Address"), text("destinationIPv4Address")));
+            }
+        }
+    }
+    let count = |source: &str, destination: &str| {
+        seen.iter().filter(|(from, to)| (from.as_str(), to.as_str()) == (source, destination)).count()
+    };
+    let plain = count("10.1.7.1", "10.2.7.2");
+    ensure!(plain == 3 * usize::from(FLOWS), "{plain} records with addresses");
+    ensure!(count("10.1.7.0", "10.2.7.0") == usize::from(FLOWS), "{seen:?}");
+    ensure!(seen.len() == 4 * usize::from(FLOWS), "{} records", seen.len());
     Ok(())
 }

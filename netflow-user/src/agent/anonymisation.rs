@@ -1,16 +1,13 @@
-//! What the log says of anonymisation at start, and which interfaces its rules find.
+//! What the log says of anonymisation when it begins, and which interfaces its rules find.
 
 use tracing::{info, warn};
 
-use crate::{
-    interface::Interface,
-    record::anonymisation::{Anonymiser, Policy},
-};
+use crate::record::anonymisation::{Anonymiser, Policy};
 
-/// Goes by the policy from the first record on.
+/// Goes by the policy from the next record on; interfaces by ifIndex and name.
 pub(super) fn anonymiser<'a>(
     policy: Policy,
-    interfaces: impl Iterator<Item = &'a Interface> + Clone,
+    interfaces: impl Iterator<Item = (u32, &'a str)> + Clone,
 ) -> Anonymiser {
     info!("anonymisation: {policy}");
     for family in policy.unnamed() {
@@ -19,13 +16,13 @@ pub(super) fn anonymiser<'a>(
         );
     }
     for name in policy.interfaces() {
-        if !interfaces.clone().any(|interface| interface.name == name) {
+        if !interfaces.clone().any(|(_, metered)| metered == name) {
             warn!("--anonymise has rules for {name}, which is not metered now");
         }
     }
     let mut anonymiser = Anonymiser::new(policy);
-    for interface in interfaces {
-        anonymiser.attached(interface.index, &interface.name);
+    for (index, name) in interfaces {
+        anonymiser.attached(index, name);
     }
     anonymiser
 }

@@ -6,7 +6,10 @@ mod level;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -96,9 +99,9 @@ pub(super) struct Asked {
     /// To the metering thread.
     control: Arc<Control>,
     /// Where flows go.
-    routes: Option<Routes>,
+    routes: Mutex<Option<Routes>>,
     /// Addresses in records are not those of packets.
-    is_anonymised: bool,
+    is_anonymised: AtomicBool,
     /// Turns at the flow cache: to look at it, and to end flows.
     looks: Semaphore,
     expiry: Semaphore,
@@ -121,22 +124,26 @@ impl Asked {
             collectors: Mutex::new(collectors),
             cleared: Mutex::new(None),
             control,
-            routes: None,
-            is_anonymised: false,
+            routes: Mutex::new(None),
+            is_anonymised: AtomicBool::new(false),
             looks: Semaphore::new(LOOKS),
             expiry: Semaphore::new(1),
             reloads: None,
         }
     }
 
-    /// Flows say where they go.
-    pub(super) fn with_routes(self, routes: Option<Routes>) -> Self {
-        Self { routes, ..self }
+    /// Flows say where they go, by these tables.
+    pub(super) fn set_routes(&self, routes: Option<Routes>) {
+        *lock(&self.routes) = routes;
     }
 
-    /// Records do not have the addresses of packets.
-    pub(super) fn with_anonymised(self, is_anonymised: bool) -> Self {
-        Self { is_anonymised, ..self }
+    /// Whether records do not have the addresses of packets.
+    pub(super) fn set_anonymised(&self, is_anonymised: bool) {
+        self.is_anonymised.store(is_anonymised, Ordering::Relaxed);
+    }
+
+    fn is_anonymised(&self) -> bool {
+        self.is_anonymised.load(Ordering::Relaxed)
     }
 
     /// These have sessions from now on.
@@ -192,7 +199,7 @@ impl Asked {
 impl Responder for Asked {
     async fn respond(&self, request: Request, access: Access) -> Result<String, String> {
         // Nobody is to see here what the operator keeps out of records, but those who can see packets anyway.
-        if self.is_anonymised && request.shows_addresses() && access != Access::All {
+        if self.is_anonymised() && request.shows_addresses() && access != Access::All {
             return Err(
                 "addresses are anonymised: only root and the agent's own user may see them".to_owned()
             );

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     AgentError,
+    anonymisation::anonymiser,
     batch::Records,
     error::chain,
     flow::Flow,
@@ -33,7 +34,7 @@ use crate::{
     interface::{Attempt, Interface},
     kernel::{AttachOptions, SessionSocket},
     message::InterfaceName,
-    record::{FlowEndReason, FlowRecord},
+    record::{FlowEndReason, FlowRecord, anonymisation::Policy},
     route::Routes,
 };
 
@@ -76,6 +77,8 @@ pub(super) enum Command {
         queues: Vec<Arc<Queue>>,
         /// Who shares.
         groups: Vec<CollectorGroup>,
+        /// What becomes of addresses from now on, where that is not as it was.
+        anonymisation: Option<Option<Policy>>,
         /// Told when nothing is given to others any more.
         done: oneshot::Sender<()>,
     },
@@ -201,8 +204,11 @@ impl<F: Flow> Meter<F> {
                     self.outflow.renamed(index, &name);
                     self.interfaces.renamed(index, &name);
                 }
-                Command::Arrange { queues, groups, done } => {
-                    self.outflow.arrange(queues, &groups);
+                Command::Arrange { queues, groups, anonymisation, done } => {
+                    let interfaces = &self.interfaces;
+                    let anonymiser = anonymisation
+                        .map(|policy| policy.map(|policy| anonymiser(policy, interfaces.metered())));
+                    self.outflow.arrange(queues, &groups, anonymiser);
                     // Who waits for it may have been told to end.
                     let _ = done.send(());
                 }

@@ -96,9 +96,9 @@ impl Metered {
     }
 
     /// Those that there are to attach to at the start.
-    pub(super) fn begin(&self) -> impl Iterator<Item = &Interface> + Clone {
+    pub(super) fn begin(&self) -> impl Iterator<Item = (u32, &str)> + Clone {
         self.begin.iter().filter_map(|change| match change {
-            Change::Attach { interface, .. } => Some(interface),
+            Change::Attach { interface, .. } => Some((interface.index, interface.name.as_str())),
             _ => None,
         })
     }

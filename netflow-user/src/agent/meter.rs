@@ -29,6 +29,7 @@ use crate::{
     interface::Interface,
     kernel::{Flip, Generation, Kernel, Watermarks},
     ledger::{Imbalance, Ledger, Tally},
+    log::say_left_out,
     message::OptionsData,
     record::{FlowEndReason, FlowRecord, anonymisation::Anonymiser},
     route::Routes,
@@ -72,9 +73,19 @@ impl Outflow {
         self.routes = routes;
     }
 
-    /// These are the collectors from now on. New ones learn what options data say.
-    pub(super) fn arrange(&mut self, queues: Vec<Arc<Queue>>, groups: &[CollectorGroup]) {
+    /// These are the collectors from now on, and this is what becomes of addresses, where it is not as it was. New ones
+    /// learn what options data say.
+    pub(super) fn arrange(
+        &mut self,
+        queues: Vec<Arc<Queue>>,
+        groups: &[CollectorGroup],
+        anonymiser: Option<Option<Anonymiser>>,
+    ) {
+        // Records so far go where and as they would have gone.
         self.flush(None);
+        if let Some(anonymiser) = anonymiser {
+            self.anonymiser = anonymiser;
+        }
         let is_new = |queue: &&Arc<Queue>| !self.dispatch.queues().iter().any(|old| Arc::ptr_eq(old, queue));
         let options = Batch::of_options(Arc::new(self.options.clone()));
         queues.iter().filter(is_new).for_each(|queue| queue.offer(options.clone()));
@@ -347,6 +358,7 @@ impl<F: Flow> Meter<F> {
         if self.explain {
             self.kernel.flush_log();
         }
+        say_left_out(false);
         self.write_ledger();
         let timings = Timings {
             flip: waited.since(begun),

@@ -200,8 +200,9 @@ pub async fn run(mut config: RunConfig, sources: Sources, parted: &Parted) -> Re
     let watched = statuses.clone();
     let asked = Asked::new(statuses.clone(), sessions.asked(), Arc::clone(&control));
     let (reloads, reloads_asked) = mpsc::channel(1);
-    let asked =
-        Arc::new(asked.with_reloads(reloads).with_routes(routes_asked).with_anonymised(is_anonymised));
+    let asked = Arc::new(asked.with_reloads(reloads));
+    asked.set_routes(routes_asked);
+    asked.set_anonymised(is_anonymised);
     let answering = socket.map(|socket| Answering::start(socket, Arc::clone(&asked))).transpose()?;
     let _metrics = metrics.map(|listener| scrapes::serve(listener, statuses, &metered)).transpose()?;
 

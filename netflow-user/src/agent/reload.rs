@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use clap::ValueEnum as _;
 use tokio::{
     signal::unix::Signal,
     sync::mpsc::{Receiver, UnboundedSender},
@@ -26,14 +27,16 @@ use super::{
 use crate::{
     config::{Changed, RunConfig, Sources},
     interface::Selection,
-    log,
+    log::{self, Level},
     privileges::Needs,
     route::Follower,
 };
 
 /// Options that are applied at once.
-const AT_ONCE: [&str; 24] = [
+const AT_ONCE: [&str; 26] = [
     "active-timeout",
+    "anonymisation-key",
+    "anonymise",
     "cache-size",
     "collector",
     "collector-mode",
@@ -111,7 +114,7 @@ impl Reloader<'_> {
         self.check_direction(&reread.config, &selection).await?;
         self.apply(&reread.config, selection).await.map_err(|error| chain(&error))?;
         let level = reread.changed.iter().find(|changed| changed.option == "log-level");
-        if let Some(level) = level.and_then(|level| level.to.first()?.parse().ok()) {
+        if let Some(level) = level.and_then(|level| Level::from_str(level.to.first()?, false).ok()) {
             log::set_level(level)?;
         }
         self.sources.accept(&reread);
@@ -147,6 +150,7 @@ impl Reloader<'_> {
         // From here on nothing fails.
         let routes = routes.map(|(routes, follower)| {
             *self.routes = follower;
+            self.asked.set_routes(routes.clone());
             routes
         });
         let sampling = |config: &RunConfig| (config.on_overload, config.load.measure.sampling_interval);
@@ -160,7 +164,14 @@ impl Reloader<'_> {
             ledger_file,
         };
         self.control.send(Command::Alter(Box::new(alteration)));
-        self.sessions.change(prepared, &after.export, pacing(after), self.control).await;
+        // Whatever is asked meanwhile is answered by the stricter one.
+        let is_anonymised = [before, after].map(|config| config.anonymisation.is_some());
+        self.asked.set_anonymised(is_anonymised.contains(&true));
+        let anonymisation =
+            (before.anonymisation != after.anonymisation).then(|| after.anonymisation.clone());
+        let tempo = pacing(after);
+        self.sessions.change(prepared, &after.export, tempo, anonymisation, self.control).await;
+        self.asked.set_anonymised(is_anonymised[1]);
         self.asked.set_collectors(self.sessions.asked());
         // Whoever follows the interfaces ends with the agent alone.
         let _ = self.wishes.send(Wish { selection, table: after.export.interface_table });

@@ -21,6 +21,7 @@ use crate::{
     config::ExportConfig,
     kernel::SessionSocket,
     ledger::{Ledger, Registrar},
+    record::anonymisation::Policy,
     transport::{JsonTarget, Target},
 };
 
@@ -152,12 +153,14 @@ impl Sessions {
         Ok((Live { target: target.clone(), outlet }, begin))
     }
 
-    /// What was prepared is in force: records go to these sessions, and the others end when they have sent what they have.
+    /// What was prepared is in force: records go to these sessions, their addresses by `anonymisation` where that is not as
+    /// it was, and the others end when they have sent what they have.
     pub(super) async fn change(
         &mut self,
         prepared: Prepared,
         config: &ExportConfig,
         pacing: Pacing,
+        anonymisation: Option<Option<Policy>>,
         control: &Control,
     ) {
         self.surroundings.pacing = pacing;
@@ -177,7 +180,7 @@ impl Sessions {
         }
         let (done, is_done) = oneshot::channel();
         let groups = config.collector_groups.clone();
-        control.send(Command::Arrange { queues: self.queues(), groups, done });
+        control.send(Command::Arrange { queues: self.queues(), groups, anonymisation, done });
         // From then on nothing is given to the others. It is not done where nothing is metered any more.
         let _ = is_done.await;
         self.leaving.retain(|leaving| !leaving.is_finished());

@@ -135,6 +135,12 @@ impl InterfaceTraffic {
         }
     }
 
+    /// Those that are metered now: ifIndex and name.
+    pub(super) fn metered(&self) -> impl Iterator<Item = (u32, &str)> + Clone {
+        let lines = self.lines.values().filter(|line| !line.name.is_empty());
+        lines.map(|line| (line.index, line.name.as_str()))
+    }
+
     /// It has another name.
     pub(super) fn renamed(&mut self, index: u32, name: &str) {
         if let Some(line) = self.lines.get_mut(&index).filter(|line| !line.name.is_empty()) {

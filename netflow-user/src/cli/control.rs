@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::words::LogLevel;
+use crate::log::Level;
 
 /// Which agent, and how its answer is printed.
 #[derive(Clone, Debug, Args)]
@@ -123,7 +123,7 @@ pub enum ClearCommand {
 pub struct SetLogLevel {
     /// error, warn, info, debug or trace
     #[arg(value_name = "LEVEL")]
-    pub level: LogLevel,
+    pub level: Level,
     /// Which agent.
     #[command(flatten)]
     pub asking: Asking,

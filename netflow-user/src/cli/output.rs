@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::words::{Format, LogFormat, LogLevel};
+use super::words::Format;
+use crate::log::{Form, Level};
 
 /// What is written where.
 #[derive(Debug, Args)]
@@ -21,14 +22,14 @@ pub struct Output {
     pub log: Log,
 }
 
-/// The log, on standard error.
+/// The log, on standard error or in the journal.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct Log {
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LogLevel,
+    pub log_level: Level,
     /// How the log is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_short_help = true)]
-    pub log_format: LogFormat,
+    #[arg(long, value_name = "FORMAT", default_value = "auto", hide_short_help = true)]
+    pub log_format: Form,
 }

@@ -121,27 +121,3 @@ words! {
         Json,
     }
 }
-words! {
-    /// `--log-level`.
-    LogLevel {
-        /// Failures
-        Error,
-        /// And what is amiss
-        Warn,
-        /// And what happens
-        Info,
-        /// And why the kernel refuses packets
-        Debug,
-        /// Everything
-        Trace,
-    }
-}
-words! {
-    /// `--log-format`.
-    LogFormat {
-        /// Lines for people
-        Text,
-        /// One JSON object per line
-        Json,
-    }
-}

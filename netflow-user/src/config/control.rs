@@ -75,15 +75,7 @@ impl AskConfig {
 
     /// `netflow log-level`.
     pub fn log_level(set: cli::SetLogLevel) -> Self {
-        use control::Level;
-        let level = match set.level {
-            cli::LogLevel::Error => Level::Error,
-            cli::LogLevel::Warn => Level::Warn,
-            cli::LogLevel::Info => Level::Info,
-            cli::LogLevel::Debug => Level::Debug,
-            cli::LogLevel::Trace => Level::Trace,
-        };
-        Self::new(set.asking, control::Request::LogLevel { level })
+        Self::new(set.asking, control::Request::LogLevel { level: set.level })
     }
 
     fn new(asking: cli::Asking, request: control::Request) -> Self {

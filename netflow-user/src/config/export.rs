@@ -136,15 +136,22 @@ impl ExportConfig {
     /// Whether the session with a destination can go on where `after` follows this configuration: its messages are made in
     /// the same way. How often something is said again, and how fast records go, makes no difference.
     pub fn is_same_session(&self, after: &Self, target: &Target) -> bool {
+        // JSON has no options data, and says nothing of anonymisation.
+        let is_told = !matches!(target, Target::Json(_));
         let way = |config: &Self| {
             let options = config.template_options(target.protocol()).ok().flatten().map(|mut options| {
                 if let Some(statistics) = &mut options.options.statistics {
                     *statistics = Reported::default();
                 }
+                if !is_told {
+                    options.options.anonymised = Vec::new();
+                }
                 options
             });
             let v5 = config.v5_options().ok().filter(|_| options.is_none());
-            (config.observation_domain_id, config.message_size, options, v5)
+            // Where addresses are anonymised the exporter's own is not told either.
+            let is_open = !is_told || config.anonymised.is_empty();
+            (config.observation_domain_id, config.message_size, is_open, options, v5)
         };
         way(&self.of(target)) == way(&after.of(target))
     }

@@ -19,8 +19,8 @@ pub use self::{
     print::ask_and_print,
     protocol::{
         CollectorLine, Done, Explanation, Export, ExportedRow, FieldLine, InterfaceLine, Interfaces,
-        LedgerAnswer, Level, ProtocolLine, Reply, Request, SizeLine, Summary, TemplateLine, Templates,
-        TimingLines, Traffic,
+        LedgerAnswer, ProtocolLine, Reply, Request, SizeLine, Summary, TemplateLine, Templates, TimingLines,
+        Traffic,
     },
     query::{Cell, Filter, FlowQuery, FlowRow, Gathered, Gathering, Prefix, QueryError, Sums, WINDOW, row},
     server::{Access, Responder, serve},

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::query::{FlowQuery, FlowRow, Gathered};
 use crate::{
     ledger::{Books, ByReason, DestinationLines, Tally},
+    log::Level,
     time::UnixMillis,
 };
 
@@ -47,22 +48,6 @@ pub enum Request {
     },
     /// Reads the configuration again: [`Done`].
     Reload,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Failures.
-    Error,
-    /// And what is amiss.
-    Warn,
-    /// And what happens.
-    Info,
-    /// And details.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 impl Request {

@@ -45,6 +45,10 @@ impl Tshark {
         let directory = tempfile::Builder::new().prefix("netflow-tshark-").tempdir()?;
         let path = file(directory.path());
         let path = path.to_str().context("a temporary directory whose name is no text")?;
+        if interface == "lo" {
+            // Datagrams that were handed over together (UDP_SEGMENT) would be captured as one.
+            namespace.run("ethtool", &["-K", "lo", "tx-udp-segmentation", "off"])?;
+        }
         let mut process =
             namespace.spawn("dumpcap", &["-q", "-B", "64", "-i", interface, "-f", filter, "-w", path])?;
         // Said when the interface is open and the file has its header.

@@ -25,14 +25,13 @@ impl Asked {
 
     async fn gather(&self, mut gathering: Gathering) -> Result<Gathered, String> {
         let _turn = self.looks.acquire().await.map_err(|_| ENDING.to_owned())?;
+        let routes = lock(&self.routes).clone().filter(|_| gathering.needs_routes());
         let (mut from, mut flows) = (0, Vec::new());
         loop {
             let (done, piece) = oneshot::channel();
             self.control.send(Command::Look { from, flows, done });
             let mut piece = piece.await.map_err(|_| ENDING.to_owned())?;
-            if let Some(routes) = &self.routes
-                && gathering.needs_routes()
-            {
+            if let Some(routes) = &routes {
                 routes.fill(&mut piece.flows);
             }
             gathering.look(&piece.flows);
@@ -52,14 +51,14 @@ impl Asked {
         self.control.send(Command::Recent { done });
         let recent = recent.await.map_err(|_| ENDING.to_owned())?;
         let (exported, exported_matching) =
-            if self.is_anonymised { (Vec::new(), 0) } else { exported(&recent, prefix, &status) };
+            if self.is_anonymised() { (Vec::new(), 0) } else { exported(&recent, prefix, &status) };
         Ok(Explanation {
             address: prefix.to_string(),
             cached,
             exported,
             exported_matching,
             records_kept: recent.iter().map(|list| list.len() as u64).sum(),
-            is_anonymised: self.is_anonymised,
+            is_anonymised: self.is_anonymised(),
             not_metered: not_metered(&status),
             sampled_one_in: status.sampled_one_in,
             interfaces: status.interfaces.clone(),
