@@ -3,7 +3,7 @@
 //! In: what was decided (sizes, clock, mode). Out: a running meter, its totals and its frozen flow
 //! maps. This room refuses to know flow lifetimes and protocols, and nothing in it reads a packet or a peer's data.
 //!
-//! It has two halves. [`Loader`] has the programs and links and needs privileges; [`Kernel`] works with descriptors of
+//! It has two halves. `Loader` has the programs and links and needs privileges; [`Kernel`] works with descriptors of
 //! maps. Both in one process are a meter for tests; `netflow run` has the first in a process of its own (`privileged`).
 
 mod attach;
